@@ -1,0 +1,264 @@
+"""The tasks of this project: `invoke --list` shows them, `invoke --help TASK` explains one.
+
+Each parses its arguments, calls the toolkit and prints. Imports that cost time stay inside the tasks that need them.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+if TYPE_CHECKING:
+    from toolkit.training import TrainingSettings
+
+_ENV = {"env": "local (the embedded AWS, default), dev or prod"}
+_DATA = {
+    "archive": "CIFAR archive (path or https URL) or folder of photos; default: dataset.archive, else drawings",
+    "classes": "comma-separated names of the classes; default: dataset.classes",
+}
+_TRAINING = {
+    "algorithm": "pytorch (our program) or image-classification (built in)",
+    "epochs": "passes over the training images",
+    "seed": "of all that is random",
+}
+_JOB = {
+    "instance_type": "billed while the job runs; default: one that suits the algorithm",
+    "maximum_seconds": "after which SageMaker stops the job",
+}
+
+
+Task = Callable[..., Any]
+
+
+def readable(function: Task) -> Task:
+    """Turn a failure that has a remedy into one message and an exit code, without a traceback."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from toolkit.errors import ToolkitError
+
+        try:
+            return function(*args, **kwargs)
+        except ToolkitError as error:
+            raise Exit(f"{function.__name__}: {error}", code=error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit(f"{function.__name__}: interrupted.", code=130) from None
+
+    return wrapper
+
+
+@task(help={**_DATA, **_TRAINING, "keep": "leave the service and the embedded AWS up"})
+@readable
+def demo(
+    c: Context,
+    archive: str = "",
+    classes: str = "",
+    algorithm: str = "pytorch",
+    epochs: int = 8,
+    seed: int = 1,
+    keep: bool = False,
+) -> None:
+    """Run everything once on an embedded AWS, on this laptop: stage, train, deploy, classify, fail, destroy."""
+    from toolkit.demo import run_demo
+
+    settings = _settings(algorithm=algorithm, epochs=epochs, seed=seed)
+    run_demo(archive or c.dataset.archive, _classes(c, classes), settings, keep=keep)
+
+
+@task(help={**_ENV, **_DATA})
+@readable
+def stage(c: Context, env: str = "local", archive: str = "", classes: str = "") -> None:
+    """Verify a dataset and send it to the environment's bucket."""
+    from toolkit import pipeline
+    from toolkit.progress import console
+
+    loaded = pipeline.load_dataset(archive or c.dataset.archive, _classes(c, classes))
+    environment = _activate(env)
+    staged = pipeline.stage(environment, pipeline.foundation_of(environment), loaded)
+    console.print(f"Staged {staged.train_images} train and {staged.test_images} test images to s3://{staged.bucket}")
+
+
+@task(help={**_ENV, **_DATA, **_TRAINING, **_JOB})
+@readable
+def train(
+    c: Context,
+    env: str = "local",
+    archive: str = "",
+    classes: str = "",
+    algorithm: str = "pytorch",
+    epochs: int = 8,
+    seed: int = 1,
+    instance_type: str = "",
+    maximum_seconds: int = 3600,
+) -> None:
+    """Train on the staged dataset (staging it if needed), evaluate, and write the release record."""
+    from toolkit import pipeline
+    from toolkit.progress import console
+    from toolkit.staging import StagedDataset
+
+    settings = _settings(
+        algorithm=algorithm,
+        epochs=epochs,
+        seed=seed,
+        instance_type=instance_type,
+        maximum_seconds=maximum_seconds,
+    )
+    environment = _activate(env)
+    foundation = pipeline.foundation_of(environment)
+    staged = StagedDataset.read(environment.client("s3"), foundation.bucket)
+    if staged is None or archive or classes:
+        loaded = pipeline.load_dataset(archive or c.dataset.archive, _classes(c, classes))
+        staged = pipeline.stage(environment, foundation, loaded)
+    release, evaluation = pipeline.train_release(environment, foundation, staged, settings)
+    pipeline.package_functions(environment)
+    console.print(
+        f"Release {release.identifier}: accuracy {evaluation.accuracy:.3f} on {evaluation.test_images} test images, "
+        f"recorded in {environment.releases_file}. Next: `invoke apply --env {env}`."
+    )
+
+
+@task(help=_ENV)
+@readable
+def package(c: Context, env: str = "local") -> None:
+    """Build the functions' zips, for the Python and platform that will run them."""
+    from toolkit import pipeline
+    from toolkit.environment import Environment
+
+    pipeline.package_functions(Environment(env))
+
+
+@task(help=_ENV)
+@readable
+def plan(c: Context, env: str = "local") -> None:
+    """Show how many changes an apply would make. Exit code 2 when there are any."""
+    from toolkit import pipeline
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.progress import console
+
+    environment = _activate(env)
+    pipeline.package_functions(environment)
+    infrastructure = Infrastructure(environment)
+    infrastructure.init()
+    changes = infrastructure.plan()
+    console.print(f"{changes} changes")
+    if changes:
+        raise Exit(code=2)
+
+
+@task(help=_ENV)
+@readable
+def apply(c: Context, env: str = "local") -> None:
+    """Package the functions and apply the environment's Terraform."""
+    from toolkit import pipeline
+
+    pipeline.deploy(_activate(env))
+
+
+@task(iterable=["images"], positional=["images"], help={**_ENV, "images": "a file or s3:// URI; may be repeated"})
+@readable
+def classify(c: Context, images: list[str], env: str = "local") -> None:
+    """Run the workflow on images and show what it decides. Exit code 1 when any fails."""
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.progress import console
+    from toolkit.workflow import classify as run
+    from toolkit.workflow import outcomes_table
+
+    environment = _activate(env)
+    outcomes = run(environment, Infrastructure(environment).outputs(), images)
+    console.print(outcomes_table(outcomes))
+    if not all(outcome.succeeded for outcome in outcomes):
+        raise Exit(code=1)
+
+
+@task(help=_ENV)
+@readable
+def destroy(c: Context, env: str = "local") -> None:
+    """Destroy all that the environment's Terraform made."""
+    from toolkit import pipeline
+
+    pipeline.destroy(_activate(env))
+
+
+@task(help={"port": "of all but SageMaker; 0 takes a free one; default: cloud.port"})
+@readable
+def up(c: Context, port: int = 0) -> None:
+    """Start the embedded AWS on 127.0.0.1."""
+    from toolkit.environment import LOCAL, Environment
+    from toolkit.progress import console
+
+    environment = Environment(LOCAL)
+    if environment.cloud.up(port or int(c.cloud.port)):
+        environment.releases_file.unlink(missing_ok=True)  # of an embedded AWS that is no more
+    _print_status(environment, console)
+
+
+@task
+@readable
+def down(c: Context) -> None:
+    """Stop the embedded AWS; all that was in it is gone."""
+    from toolkit.environment import LOCAL, Environment
+
+    environment = Environment(LOCAL)
+    environment.cloud.down()
+    environment.releases_file.unlink(missing_ok=True)
+
+
+@task
+@readable
+def status(c: Context) -> None:
+    """Show the parts of the embedded AWS. Exit code 1 when one is missing."""
+    from toolkit.environment import LOCAL, Environment
+    from toolkit.progress import console
+
+    environment = Environment(LOCAL)
+    environment.cloud.check()
+    _print_status(environment, console)
+
+
+@task
+@readable
+def env(c: Context) -> None:
+    """Print the variables that lead Terraform and the AWS tools to the embedded AWS: eval "$(invoke cloud.env)"."""
+    from toolkit.environment import LOCAL, Environment
+    from toolkit.infrastructure import provider_variables
+
+    environment = Environment(LOCAL)
+    environment.cloud.check()
+    for name, value in {**environment.cloud.variables(), **provider_variables(environment)}.items():
+        print(f"export {name}={shlex.quote(value)}")
+    print("unset AWS_PROFILE AWS_SESSION_TOKEN")
+
+
+def _activate(name: str) -> Any:
+    from toolkit.environment import Environment
+
+    environment = Environment(name)
+    environment.activate()
+    return environment
+
+
+def _classes(c: Context, classes: str) -> list[str]:
+    return [name.strip() for name in (classes or c.dataset.classes).split(",")]
+
+
+def _settings(**chosen: Any) -> TrainingSettings:
+    from toolkit.training import TrainingSettings
+
+    return TrainingSettings(**chosen)
+
+
+def _print_status(environment: Any, console: Any) -> None:
+    for part in environment.cloud.parts():
+        console.print(f"{part.name} runs at {part.url} (process {part.pid})")
+
+
+ns = Collection(demo, stage, train, package, plan, apply, classify, destroy)
+ns.add_collection(Collection("cloud", up, down, status, env))
+ns.configure({"dataset": {"archive": "", "classes": "bicycle,motorcycle"}, "cloud": {"port": "0"}})

@@ -1,0 +1,50 @@
+# The embedded AWS on this machine: `invoke start` runs it and sets the AWS_ENDPOINT_URL variables that the provider honours.
+
+terraform {
+  required_version = ">= 1.10"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 5.100"
+    }
+  }
+
+  backend "local" {}
+}
+
+provider "aws" {
+  region            = var.region
+  s3_use_path_style = true # here only: there is no name service for bucket.127.0.0.1
+
+  default_tags {
+    tags = { environment = "local", project = "scones" }
+  }
+}
+
+module "foundation" {
+  source = "../../modules/foundation"
+
+  force_destroy            = true # here only: `invoke stage` and `invoke train` make it all again
+  key_deletion_window_days = 7
+  name                     = var.name
+}
+
+# Nothing serves before there is a release.
+module "service" {
+  source = "../../modules/service"
+  count  = var.current_release == null ? 0 : 1
+
+  bucket              = module.foundation.bucket
+  current_release     = var.current_release
+  emails              = var.emails
+  endpoint            = var.endpoint
+  image_limits        = var.image_limits
+  kms_key_arn         = module.foundation.kms_key_arn
+  lambda_architecture = var.lambda_architecture
+  lambda_packages     = "${path.root}/../../../build/lambda/local"
+  minimum_accuracy    = var.minimum_accuracy
+  name                = var.name
+  releases            = var.releases
+  routing_table       = var.routing_table
+}

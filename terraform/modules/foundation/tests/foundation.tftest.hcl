@@ -1,0 +1,113 @@
+mock_provider "aws" {
+  override_during = plan
+
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+
+  mock_resource "aws_kms_key" {
+    defaults = { arn = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000" }
+  }
+}
+
+variables {
+  name = "scones-test"
+}
+
+run "bucket_is_named_after_the_account_and_closed" {
+  command = plan
+
+  assert {
+    condition     = aws_s3_bucket.data.bucket == "scones-test-123456789012-data"
+    error_message = "The bucket's name must hold the account, for bucket names are global."
+  }
+
+  assert {
+    condition     = !aws_s3_bucket.data.force_destroy
+    error_message = "Destroying must not delete data unless an environment asks for it."
+  }
+
+  assert {
+    condition = alltrue([
+      aws_s3_bucket_public_access_block.data.block_public_acls,
+      aws_s3_bucket_public_access_block.data.block_public_policy,
+      aws_s3_bucket_public_access_block.data.ignore_public_acls,
+      aws_s3_bucket_public_access_block.data.restrict_public_buckets,
+    ])
+    error_message = "The bucket must not be public in any way."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.data.eventbridge
+    error_message = "Without EventBridge an upload starts no classification."
+  }
+}
+
+run "training_reads_and_writes_only_its_own_prefixes" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.training.statement :
+      !strcontains(jsonencode(statement.resources), "data_capture") && !strcontains(jsonencode(statement.actions), "s3:*")
+    ])
+    error_message = "Training has no business with captured data."
+  }
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.training.statement : statement.resources
+      if contains(statement.actions, "s3:PutObject")
+      ]) == toset([
+      "arn:aws:s3:::scones-test-123456789012-data/evaluation/*",
+      "arn:aws:s3:::scones-test-123456789012-data/models/*",
+    ])
+    error_message = "Training writes models and evaluations, nothing else."
+  }
+}
+
+run "events_reach_the_encrypted_topic" {
+  command = plan
+
+  # With aws:SourceAccount or aws:SourceArn in this statement EventBridge's delivery to an encrypted topic fails silently.
+  assert {
+    condition = alltrue(flatten([
+      for statement in data.aws_iam_policy_document.key.statement : [
+        for condition in statement.condition : !startswith(condition.variable, "aws:Source")
+      ] if strcontains(jsonencode(statement.principals), "events.amazonaws.com")
+    ]))
+    error_message = "SNS does not support source conditions in the key policy for EventBridge."
+  }
+}
+
+run "name_with_capitals_is_refused" {
+  command = plan
+
+  variables {
+    name = "Scones_Test"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "key_deletion_window_out_of_range_is_refused" {
+  command = plan
+
+  variables {
+    key_deletion_window_days = 3
+  }
+
+  expect_failures = [var.key_deletion_window_days]
+}

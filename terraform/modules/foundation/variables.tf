@@ -1,0 +1,49 @@
+variable "data_capture_retention_days" {
+  description = "Days that captured requests and responses are kept under data_capture/."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.data_capture_retention_days >= 1 && floor(var.data_capture_retention_days) == var.data_capture_retention_days
+    error_message = "data_capture_retention_days must be a whole number of days, at least 1."
+  }
+}
+
+variable "force_destroy" {
+  description = "Delete the bucket with everything in it on destroy. Only for environments whose data can be made again."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "key_deletion_window_days" {
+  description = "Days between the destroy of the KMS key and its deletion, in which it can still be saved."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.key_deletion_window_days >= 7 && var.key_deletion_window_days <= 30
+    error_message = "key_deletion_window_days must be between 7 and 30."
+  }
+}
+
+variable "name" {
+  description = "Prefix of every resource's name, such as scones-dev."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,27}[a-z0-9]$", var.name))
+    error_message = "name must be 3 to 29 lower-case letters, digits and hyphens, begin with a letter and not end with a hyphen: it is part of bucket, role and endpoint names."
+  }
+}
+
+variable "noncurrent_version_retention_days" {
+  description = "Days that an overwritten or deleted object can still be brought back."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.noncurrent_version_retention_days >= 1 && floor(var.noncurrent_version_retention_days) == var.noncurrent_version_retention_days
+    error_message = "noncurrent_version_retention_days must be a whole number of days, at least 1."
+  }
+}

@@ -1,0 +1,25 @@
+output "alarm_names" {
+  description = "Names of the guardrail alarms."
+  value       = [for alarm in aws_cloudwatch_metric_alarm.guardrail : alarm.alarm_name]
+}
+
+# Known before the endpoint is there: a function or a policy that names it need not wait the minutes that it takes.
+output "arn" {
+  description = "ARN of the endpoint."
+  value       = "arn:${local.partition}:sagemaker:${local.region}:${local.account_id}:endpoint/${var.name}"
+}
+
+output "endpoint_configurations" {
+  description = "Name of the endpoint configuration of each retained release."
+  value       = { for id, configuration in aws_sagemaker_endpoint_configuration.release : id => configuration.name }
+}
+
+output "name" {
+  description = "Name of the endpoint."
+  value       = var.name
+}
+
+output "variant" {
+  description = "Name of the endpoint's only variant."
+  value       = local.variant
+}

@@ -1,0 +1,251 @@
+"""Zips that differ only when something in them does, and failures that say what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from toolkit import packaging
+from toolkit.packaging import AWS_TARGET, Target, local_target, package
+
+
+@pytest.fixture
+def functions(tmp_path: Path) -> Path:
+    """Two functions, one with a dependency, and what lies around beside them."""
+    folder = tmp_path / "functions"
+    for name in ("first", "second", "no_function"):
+        (folder / name / "__pycache__").mkdir(parents=True)
+        (folder / name / "helper.py").write_text("X = 1\n")
+        (folder / name / "event.json").write_text("{}")
+        (folder / name / "expected.json").write_text("{}")
+        (folder / name / ".cache").mkdir()
+        (folder / name / ".cache" / "index").write_text("x")
+        (folder / name / "__pycache__" / "helper.cpython-313.pyc").write_text("x")
+    (folder / "first" / "handler.py").write_text("def handler(event, context): return 'ours'\n")
+    (folder / "second" / "handler.py").write_text("def handler(event, context): return event\n")
+    (folder / "first" / "requirements.txt").write_text("dependency==1.0 --hash=sha256:00\n")
+    return folder
+
+
+@pytest.fixture
+def pip(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stands in for pip: installs a small dependency, and remembers how it was called."""
+    calls: list[list[str]] = []
+
+    def run(command, **options):
+        assert options["timeout"] > 0
+        calls.append(command)
+        directory = Path(command[command.index("--target") + 1])
+        for name, content in {
+            "dependency/__init__.py": "",
+            "dependency/handler.py": "",
+            "dependency/__pycache__/__init__.cpython-311.pyc": str(directory),
+            "dependency-1.0.dist-info/METADATA": "Name: dependency",
+            "dependency-1.0.dist-info/licenses/LICENSE": "MIT",
+            "dependency-1.0.dist-info/RECORD": str(directory),
+            "dependency-1.0.dist-info/INSTALLER": str(directory),
+            "dependency-1.0.dist-info/REQUESTED": "",
+            "dependency-1.0.dist-info/direct_url.json": str(directory),
+            "bin/dependency": f"#!{directory}",
+            "handler.py": "def handler(event, context): return 'theirs'\n",
+        }.items():
+            file = directory / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(packaging.subprocess, "run", run)
+    return calls
+
+
+def names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+@pytest.fixture
+def failing_pip(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for a pip that writes the parameter to its error output and gives up."""
+
+    def run(command, **_):
+        return subprocess.CompletedProcess(command, 1, "", request.param)
+
+    monkeypatch.setattr(packaging.subprocess, "run", run)
+
+
+def test_a_zip_holds_the_function_its_dependencies_and_their_licences(functions, pip, tmp_path):
+    zips = package(AWS_TARGET, tmp_path / "build", functions)
+    assert zips == {name: tmp_path / "build" / f"{name}.zip" for name in ("first", "second")}
+    assert names(zips["second"]) == ["handler.py", "helper.py"]
+    assert names(zips["first"]) == [
+        "dependency-1.0.dist-info/METADATA",
+        "dependency-1.0.dist-info/licenses/LICENSE",
+        "dependency/__init__.py",
+        "dependency/handler.py",
+        "handler.py",
+        "helper.py",
+    ]
+    with zipfile.ZipFile(zips["first"]) as archive:
+        assert b"ours" in archive.read("handler.py")
+        for entry in archive.infolist():
+            assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+            assert entry.external_attr >> 16 == 0o100644
+            assert entry.compress_type == zipfile.ZIP_STORED
+
+
+def test_two_builds_in_different_folders_are_the_same_bytes(functions, pip, tmp_path):
+    copy = shutil.copytree(functions, tmp_path / "elsewhere" / "functions")
+    for file in copy.rglob("*"):
+        os.utime(file, (0, 0))
+        file.chmod(0o777)
+    one = package(AWS_TARGET, tmp_path / "one", functions)
+    other = package(AWS_TARGET, tmp_path / "other" / "deep", copy)
+    for name in one:
+        assert one[name].read_bytes() == other[name].read_bytes()
+
+
+def test_the_second_time_nothing_is_built_and_pip_is_not_called(functions, pip, tmp_path, capsys):
+    zips = package(AWS_TARGET, tmp_path, functions)
+    before = {path: path.stat().st_mtime_ns for path in zips.values()}
+    assert "Packaged first" in capsys.readouterr().out
+    assert package(AWS_TARGET, tmp_path, functions) == zips
+    assert len(pip) == 1
+    assert {path: path.stat().st_mtime_ns for path in zips.values()} == before
+    assert capsys.readouterr().out == ""
+
+
+def test_a_changed_source_rebuilds_its_own_function_only(functions, pip, tmp_path):
+    zips = package(AWS_TARGET, tmp_path, functions)
+    before = {name: path.read_bytes() for name, path in zips.items()}
+    (functions / "second" / "helper.py").write_text("X = 2\n")
+    package(AWS_TARGET, tmp_path, functions)
+    assert zips["second"].read_bytes() != before["second"]
+    assert zips["first"].read_bytes() == before["first"]
+    assert len(pip) == 1
+
+
+@pytest.mark.parametrize("change", ["requirements", "target", "removed source", "damaged zip", "missing zip"])
+def test_whatever_else_a_zip_depends_on_rebuilds_it(functions, pip, tmp_path, change):
+    path = package(AWS_TARGET, tmp_path, functions)["first"]
+    original, target = path.read_bytes(), AWS_TARGET
+    match change:
+        case "requirements":
+            (functions / "first" / "requirements.txt").write_text("dependency==1.1 --hash=sha256:11\n")
+        case "target":
+            target = Target("3.12", AWS_TARGET.platforms)
+        case "removed source":
+            (functions / "first" / "helper.py").unlink()
+        case "damaged zip":
+            path.write_bytes(original[:100])
+        case "missing zip":
+            path.unlink()
+    package(target, tmp_path, functions)
+    assert len(pip) == 2
+    assert (path.read_bytes() == original) == (change != "removed source")
+
+
+def test_pip_chooses_wheels_for_the_target_and_checks_hashes(functions, pip, tmp_path):
+    package(AWS_TARGET, tmp_path / "aws", functions)
+    package(local_target(), tmp_path / "local", functions)
+    for command in pip:
+        assert command[:4] == [sys.executable, "-m", "pip", "install"]
+        assert {"--only-binary=:all:", "--require-hashes", "--no-deps", "--no-compile"} <= set(command)
+    aws, local = pip
+    assert aws[aws.index("--python-version") + 1] == "3.13"
+    assert [aws[at + 1] for at, option in enumerate(aws) if option == "--platform"] == list(AWS_TARGET.platforms)
+    assert not {"--platform", "--python-version", "--implementation"} & set(local)
+
+
+@pytest.mark.parametrize(
+    ("failing_pip", "error", "problem"),
+    [
+        (
+            "ERROR: Could not find a version\nERROR: No matching distribution found for dependency==1.0\n",
+            packaging.NoWheelError,
+            r"no wheel for Python 3.13 on manylinux_2_34_aarch64, .*No matching distribution found",
+        ),
+        (
+            "WARNING: Retrying (Retry(total=4)) after connection broken\nERROR: No matching distribution found\n",
+            packaging.DependenciesNotInstalledError,
+            "pip could not install",
+        ),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", packaging.DependenciesNotInstalledError, "DO NOT MATCH"),
+        ("", packaging.DependenciesNotInstalledError, "it gave no reason"),
+    ],
+    indirect=["failing_pip"],
+)
+def test_when_pip_fails_its_own_words_are_passed_on(functions, failing_pip, tmp_path, error, problem):
+    with pytest.raises(error, match=problem) as failure:
+        package(AWS_TARGET, tmp_path / "build", functions)
+    assert type(failure.value) is error
+    assert failure.value.remedy
+    assert list((tmp_path / "build").iterdir()) == []
+
+
+def test_pip_is_not_waited_for_without_end(functions, tmp_path, monkeypatch):
+    def run(command, timeout, **_):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(packaging.subprocess, "run", run)
+    with pytest.raises(packaging.InstallationTimedOutError, match="300 seconds"):
+        package(AWS_TARGET, tmp_path / "build", functions)
+
+
+def test_a_folder_that_cannot_be_made(functions, pip, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(packaging.FolderUnusableError) as failure:
+        package(AWS_TARGET, tmp_path / "file" / "build", functions)
+    assert str(tmp_path / "file" / "build") in failure.value.remedy
+
+
+@pytest.mark.parametrize("limit", ["MAX_UNZIPPED_BYTES", "MAX_ZIP_BYTES"])
+def test_what_lambda_would_refuse_is_refused_here_and_the_old_zip_stays(functions, pip, tmp_path, monkeypatch, limit):
+    path = package(AWS_TARGET, tmp_path / "build", functions)["first"]
+    original = path.read_bytes()
+    (functions / "first" / "data.bin").write_bytes(bytes(20_000))
+    monkeypatch.setattr(packaging, limit, 10_000)
+    with pytest.raises(packaging.PackageTooLargeError, match="first"):
+        package(AWS_TARGET, tmp_path / "build", functions)
+    assert path.read_bytes() == original
+    assert not list((tmp_path / "build").glob(".*"))
+
+
+def test_an_interrupted_build_leaves_the_old_zip(functions, pip, tmp_path, monkeypatch):
+    path = package(AWS_TARGET, tmp_path / "build", functions)["second"]
+    original = path.read_bytes()
+    (functions / "second" / "helper.py").write_text("X = 2\n")
+
+    def interrupted(_files, unfinished):
+        unfinished.write_bytes(b"PK")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packaging, "_write_zip", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            package(AWS_TARGET, tmp_path / "build", functions)
+    assert path.read_bytes() == original
+    assert not list((tmp_path / "build").glob(".*"))
+    package(AWS_TARGET, tmp_path / "build", functions)
+    assert path.read_bytes() != original
+
+
+def test_the_projects_functions_without_a_dependency_run_from_their_zip(tmp_path, monkeypatch):
+    functions = tmp_path / "functions"
+    shutil.copytree(packaging.FUNCTIONS_DIRECTORY / "filter_confidence", functions / "filter_confidence")
+    path = package(local_target(), tmp_path, functions)["filter_confidence"]
+    program = "import handler; print(handler.handler({'inferences': [0.9, 0.1]}, None)['confidence'])"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(path), "THRESHOLD": "0.5"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert result.stdout.splitlines()[-1] == "0.9"

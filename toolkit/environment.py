@@ -1,0 +1,104 @@
+"""One deployment environment: where its files lie and how its AWS is reached."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from toolkit.errors import ToolkitError
+from toolkit.local_cloud.cloud import LocalCloud
+
+PROJECT = Path(__file__).parents[1]
+BUILD = PROJECT / "build"
+LOCAL = "local"
+NAMES = (LOCAL, "dev", "prod")
+
+_CLIENT = Config(
+    connect_timeout=5, read_timeout=60, retries={"max_attempts": 4, "mode": "standard"}, max_pool_connections=32
+)
+
+
+class UnknownEnvironmentError(ToolkitError):
+    """There is no environment of that name."""
+
+
+class CredentialsMissingError(ToolkitError):
+    """No credentials, or credentials that AWS refuses."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """`local` is the embedded AWS; `dev` and `prod` are AWS accounts."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise UnknownEnvironmentError(
+                f"There is no environment `{self.name}`.", f"Choose one of {', '.join(NAMES)}."
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the embedded AWS."""
+        return self.name == LOCAL
+
+    @property
+    def terraform_directory(self) -> Path:
+        """The root module."""
+        return PROJECT / "terraform" / "environments" / self.name
+
+    @property
+    def releases_file(self) -> Path:
+        """The release record, which Terraform reads by itself."""
+        return self.terraform_directory / "releases.auto.tfvars.json"
+
+    @property
+    def lambda_packages(self) -> Path:
+        """The folder of the functions' zips: the embedded AWS runs them in this machine's Python, AWS in its own."""
+        return BUILD / "lambda" / (LOCAL if self.is_local else "aws")
+
+    @cached_property
+    def cloud(self) -> LocalCloud:
+        """The embedded AWS."""
+        return LocalCloud(PROJECT / ".local_cloud", PROJECT)
+
+    def activate(self) -> None:
+        """Point this process, and all that it starts, at the environment's AWS.
+
+        Raises:
+            CloudError: the embedded AWS is down, or a part of it has crashed.
+            CredentialsMissingError: AWS cannot be used with what is configured.
+            UnknownEnvironmentError: the environment has no Terraform yet.
+        """
+        if self.is_local:
+            self.cloud.check()
+            # Whatever account the caller is logged in to, `local` must never reach it.
+            for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+                os.environ.pop(name, None)
+            os.environ.update(self.cloud.variables())
+            return
+        try:
+            identity = boto3.client("sts", region_name=os.environ.get("AWS_REGION", "us-east-1"), config=_CLIENT)
+            identity.get_caller_identity()
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise CredentialsMissingError(
+                f"AWS cannot be used for `--env {self.name}`: {error}.",
+                "Log in (`aws sso login`) and name the profile in AWS_PROFILE.",
+            ) from error
+        if not (self.terraform_directory / "main.tf").exists():
+            raise UnknownEnvironmentError(
+                f"The environment `{self.name}` has no root module in {self.terraform_directory}.",
+                "Copy terraform/environments/local and give it a remote backend.",
+            )
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client with time limits and bounded retries. Call `activate` first."""
+        return boto3.client(service, config=_CLIENT)

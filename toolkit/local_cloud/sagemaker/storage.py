@@ -1,0 +1,97 @@
+"""Moves files between S3 and this machine under the role that the request names, as SageMaker does."""
+
+from __future__ import annotations
+
+import mimetypes
+import shutil
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import boto3
+from botocore.config import Config
+
+_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"})
+
+
+def client(service: str) -> Any:
+    """Return a boto3 client with time limits, under the embedded account's own credentials."""
+    return boto3.client(service, config=_CONFIG)
+
+
+def parse_s3_uri(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key."""
+    parts = urlparse(uri)
+    return parts.netloc, parts.path.lstrip("/")
+
+
+class Storage:
+    """S3 as one execution role sees it."""
+
+    def __init__(self, role_arn: str) -> None:
+        credentials = client("sts").assume_role(RoleArn=role_arn, RoleSessionName="SageMaker")["Credentials"]
+        self._s3 = boto3.client(
+            "s3",
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials["SessionToken"],
+            config=_CONFIG,
+        )
+
+    def list_keys(self, uri: str) -> list[str]:
+        """Return all keys that begin with the prefix `uri`, sorted."""
+        bucket, prefix = parse_s3_uri(uri)
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return sorted(
+            item["Key"] for page in pages for item in page.get("Contents", []) if not item["Key"].endswith("/")
+        )
+
+    def read(self, uri: str) -> bytes:
+        """Return one object."""
+        bucket, key = parse_s3_uri(uri)
+        body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
+
+    def download_prefix(self, uri: str, directory: Path) -> int:
+        """Copy every object under the prefix into `directory`, named relative to the prefix's last slash.
+
+        Returns:
+            The number of objects; SageMaker fails a job whose channel has none.
+        """
+        bucket, prefix = parse_s3_uri(uri)
+        base = prefix.rpartition("/")[0]
+        keys = self.list_keys(uri)
+
+        def download(key: str) -> None:
+            target = directory / key.removeprefix(base).lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(self.read(f"s3://{bucket}/{key}"))
+
+        directory.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(download, keys))
+        return len(keys)
+
+    def download_archive(self, uri: str, directory: Path) -> None:
+        """Fetch a `.tar.gz` and extract it with tarfile's path filter."""
+        directory.mkdir(parents=True, exist_ok=True)
+        archive = directory.with_suffix(".tar.gz")
+        archive.write_bytes(self.read(uri))
+        with tarfile.open(archive) as tar:
+            tar.extractall(directory, filter="data")
+        archive.unlink()
+
+    def upload(self, body: bytes, uri: str, kms_key_id: str | None = None) -> None:
+        """Write one object, encrypted with the key that the request names."""
+        bucket, key = parse_s3_uri(uri)
+        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_id} if kms_key_id else {}
+        content_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
+        self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, **encryption)
+
+    def upload_archive(self, directory: Path, uri: str, kms_key_id: str | None = None) -> None:
+        """Write the folder's content as a `.tar.gz`."""
+        archive = Path(shutil.make_archive(str(directory), "gztar", directory))
+        self.upload(archive.read_bytes(), uri, kms_key_id)
+        archive.unlink()

@@ -1,0 +1,232 @@
+"""CreateTrainingJob: the container's program as a process, with SageMaker's folders and environment.
+
+What a training container may rely on:
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html and, for script
+mode, https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_VARIABLES.md
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from toolkit.local_cloud.sagemaker import container_image
+from toolkit.local_cloud.sagemaker.job import Job, JobFailedError
+from toolkit.local_cloud.sagemaker.log_stream import LogStream
+from toolkit.local_cloud.sagemaker.storage import Storage
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+_GRACE_SECONDS = 120  # SageMaker's own time between SIGTERM and SIGKILL
+_SCRIPT_MODE = "sagemaker_"
+
+
+class TrainingJob(Job):
+    """One training job; its folder mirrors the container's /opt/ml."""
+
+    kind = "Training"
+
+    def __init__(self, request: dict[str, Any], arn: str, directory: Path) -> None:
+        super().__init__(request, arn)
+        self._directory = directory / request["TrainingJobName"]
+        self._kms_key_id = request["OutputDataConfig"].get("KmsKeyId")
+        self._output_uri = (
+            f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/output"
+        )
+        self.description |= {
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [],
+            "FinalMetricDataList": [],
+            "ModelArtifacts": {"S3ModelArtifacts": f"{self._output_uri}/model.tar.gz"},
+        }
+        self._enter("Starting", "Preparing the environment of the container image")
+
+    def run(self) -> None:
+        """Download, train, upload.
+
+        Raises:
+            JobFailedError: the image, the data or the program failed.
+        """
+        storage = Storage(self.request["RoleArn"])
+        directory = self._directory
+        shutil.rmtree(directory, ignore_errors=True)
+        for name in ("input/config", "input/data", "model", "output/data", "code"):
+            (directory / name).mkdir(parents=True)
+
+        self._enter("Downloading", "Downloading the training data")
+        self._download_channels(storage)
+        parameters = {name: _decode(value) for name, value in self.request.get("HyperParameters", {}).items()}
+        image = self.request["AlgorithmSpecification"]["TrainingImage"]
+        try:
+            if container_image.is_built_in_algorithm(image):
+                shutil.copytree(container_image.MODEL_PROGRAM, directory / "code", dirs_exist_ok=True)
+                program = "train.py"
+            else:
+                storage.download_archive(parameters["sagemaker_submit_directory"], directory / "code")
+                program = parameters["sagemaker_program"]
+            python = container_image.python_of(image, directory / "code" / "requirements.txt")
+        except container_image.ImageUnavailableError as error:
+            raise JobFailedError(f"ClientError: {error}") from error
+        except KeyError as error:
+            raise JobFailedError(
+                f"ClientError: the image runs in script mode and needs the hyperparameter {error}"
+            ) from error
+
+        self._enter("Training", "Training in progress")
+        command = [str(python), program]
+        for name, value in parameters.items():
+            if not name.startswith(_SCRIPT_MODE):
+                command += [f"--{name}", str(value)]
+        self._write_configuration(parameters)
+        self._train(command, self._environment(parameters))
+
+        self._enter("Uploading", "Uploading the trained model")
+        storage.upload_archive(directory / "model", f"{self._output_uri}/model.tar.gz", self._kms_key_id)
+        if any((directory / "output" / "data").iterdir()):
+            storage.upload_archive(directory / "output" / "data", f"{self._output_uri}/output.tar.gz", self._kms_key_id)
+
+    def finish(self, status: str) -> None:
+        """Record the final status and the time that AWS would bill."""
+        seconds = int(time.time() - self.description["TrainingStartTime"])
+        self.description |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
+        if self.description["SecondaryStatus"] != "MaxRuntimeExceeded":
+            self._enter(status, "")
+        super().finish(status)
+
+    def _enter(self, secondary_status: str, message: str) -> None:
+        now = time.time()
+        transitions = self.description["SecondaryStatusTransitions"]
+        if transitions:
+            transitions[-1]["EndTime"] = now
+        transitions.append({"Status": secondary_status, "StartTime": now, "StatusMessage": message})
+        self.description |= {"SecondaryStatus": secondary_status, "LastModifiedTime": now}
+
+    def _download_channels(self, storage: Storage) -> None:
+        fetched: dict[str, Path] = {}
+        for channel in self.request["InputDataConfig"]:
+            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+            target = self._directory / "input" / "data" / channel["ChannelName"]
+            if uri in fetched:
+                shutil.copytree(fetched[uri], target)
+            elif storage.download_prefix(uri, target) == 0:
+                raise JobFailedError(f"ClientError: Data download failed: no S3 objects found under {uri}")
+            fetched[uri] = target
+
+    def _write_configuration(self, parameters: dict[str, Any]) -> None:
+        configuration = self._directory / "input" / "config"
+        channels = {
+            channel["ChannelName"]: {
+                "TrainingInputMode": "File",
+                "ContentType": channel.get("ContentType", ""),
+                "S3DistributionType": "FullyReplicated",
+            }
+            for channel in self.request["InputDataConfig"]
+        }
+        resources = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
+        for name, content in (
+            ("hyperparameters", {name: str(value) for name, value in parameters.items()}),
+            ("inputdataconfig", channels),
+            ("resourceconfig", resources),
+        ):
+            (configuration / f"{name}.json").write_text(json.dumps(content))
+
+    def _environment(self, parameters: dict[str, Any]) -> dict[str, str]:
+        base = self._directory
+        # The container sees the machine's own basics and nothing of the caller's credentials or endpoints.
+        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        environment |= {
+            "PYTHONUNBUFFERED": "1",
+            "SM_CHANNELS": json.dumps([channel["ChannelName"] for channel in self.request["InputDataConfig"]]),
+            "SM_CURRENT_HOST": "algo-1",
+            "SM_HOSTS": '["algo-1"]',
+            "SM_HPS": json.dumps(parameters),
+            "SM_INPUT_CONFIG_DIR": str(base / "input" / "config"),
+            "SM_INPUT_DIR": str(base / "input"),
+            "SM_MODEL_DIR": str(base / "model"),
+            "SM_NUM_CPUS": str(os.cpu_count()),
+            "SM_NUM_GPUS": "0",
+            "SM_OUTPUT_DATA_DIR": str(base / "output" / "data"),
+            "SM_OUTPUT_DIR": str(base / "output"),
+            "TRAINING_JOB_NAME": self.request["TrainingJobName"],
+        }
+        for channel in self.request["InputDataConfig"]:
+            name = channel["ChannelName"]
+            environment[f"SM_CHANNEL_{name.upper()}"] = str(base / "input" / "data" / name)
+        environment.update(self.request.get("Environment", {}))
+        return environment
+
+    def _train(self, command: list[str], environment: dict[str, str]) -> None:
+        stream = f"{self.request['TrainingJobName']}/algo-1-{int(time.time())}"
+        log = LogStream(LOG_GROUP, stream, self._directory / "output" / "log.txt")
+        deadline = time.monotonic() + self.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86_400)
+        process = subprocess.Popen(
+            command,
+            cwd=self._directory / "code",
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+        )
+        try:
+            self._follow(process, log, deadline)
+        finally:
+            if process.poll() is None:
+                _end(process)
+            log.close()
+        if process.returncode and not self.stop_requested.is_set():
+            failure = self._directory / "output" / "failure"
+            reason = failure.read_text().strip() if failure.exists() else "\n".join(log.tail)
+            raise JobFailedError(f"AlgorithmError: {reason[-900:]}, exit code: {process.returncode}")
+
+    def _follow(self, process: subprocess.Popen[bytes], log: LogStream, deadline: float) -> None:
+        """Pass the output on line by line until the process ends, is to stop, or has used up its time."""
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        os.set_blocking(process.stdout.fileno(), False)
+        buffer = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while not self.stop_requested.is_set():
+                selector.select(timeout=0.5)
+                chunk = process.stdout.read()
+                *lines, buffer = (buffer + (chunk or b"")).split(b"\n")
+                for line in lines:
+                    text = line.decode(errors="replace")
+                    log.write(text)
+                    self._read_metrics(text)
+                log.flush()
+                if chunk == b"" and process.wait(timeout=_GRACE_SECONDS) is not None:
+                    return
+                if time.monotonic() > deadline:
+                    self._enter("MaxRuntimeExceeded", "The job exceeded its MaxRuntimeInSeconds")
+                    self.stop_requested.set()
+
+    def _read_metrics(self, line: str) -> None:
+        """Keep the last value of each metric, read by the regular expressions of the request."""
+        for definition in self.request["AlgorithmSpecification"].get("MetricDefinitions", []):
+            if found := re.search(definition["Regex"], line):
+                metric = {"MetricName": definition["Name"], "Value": float(found.group(1)), "Timestamp": time.time()}
+                others = [m for m in self.description["FinalMetricDataList"] if m["MetricName"] != definition["Name"]]
+                self.description["FinalMetricDataList"] = [*others, metric]
+
+
+def _decode(value: str) -> Any:
+    """Script mode's hyperparameters are JSON, a built-in algorithm's are plain text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=_GRACE_SECONDS)

@@ -1,0 +1,126 @@
+"""The release record: the only thing that passes from the toolkit to Terraform.
+
+It is a variable definitions file beside the root module, so a plan shows which model will serve and how good it is.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from toolkit.environment import PROJECT
+from toolkit.errors import ToolkitError
+from toolkit.evaluation import Evaluation
+from toolkit.staging import StagedDataset
+from toolkit.training import TrainedModel
+
+KEPT_RELEASES = 3
+# For an artifact that carries no calibrated threshold, as the built-in algorithm's does not.
+_UNCALIBRATED_THRESHOLD = 0.93
+
+
+class ReleaseRecordError(ToolkitError):
+    """The release record cannot be read or written."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One trained and measured model, as Terraform reads it."""
+
+    model_data_url: str
+    model_sha256: str
+    inference_image: str
+    algorithm: str
+    classes: tuple[str, ...]
+    image_shape: str
+    threshold: float
+    accuracy: float
+    test_images: int
+    comparable: bool
+    dataset_sha256: str
+    source_revision: str
+    trained_at: str
+
+    @property
+    def identifier(self) -> str:
+        """When it was trained, and the beginning of the artifact's hash."""
+        return f"{datetime.fromisoformat(self.trained_at):%Y%m%d-%H%M%S}-{self.model_sha256[:7]}"
+
+
+@dataclass(frozen=True)
+class ReleaseRecord:
+    """The releases that are kept, oldest first, and which of them serves."""
+
+    current_release: str | None
+    releases: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, file: Path) -> ReleaseRecord:
+        """Read the record; an absent file is an empty record.
+
+        Raises:
+            ReleaseRecordError: the file is not a release record.
+        """
+        if not file.exists():
+            return cls(None, {})
+        try:
+            content = json.loads(file.read_text())
+            return cls(content["current_release"], dict(content["releases"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ReleaseRecordError(
+                f"{file} is not a release record.", "Restore it from Git, or delete it and train again."
+            ) from error
+
+    def with_release(self, release: Release) -> ReleaseRecord:
+        """Return a record in which `release` serves and the newest three are kept."""
+        releases = {**self.releases, release.identifier: asdict(release)}
+        kept = dict(sorted(releases.items())[-KEPT_RELEASES:])
+        return ReleaseRecord(release.identifier, kept)
+
+    def write(self, file: Path) -> None:
+        """Replace the file in one step, so that a crash leaves the old record or the new one.
+
+        Raises:
+            ReleaseRecordError: the file cannot be written.
+        """
+        temporary = file.with_suffix(".tmp")
+        try:
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
+            temporary.replace(file)
+        except OSError as error:
+            raise ReleaseRecordError(
+                f"{file} cannot be written: {error.strerror}.", "Correct its permissions."
+            ) from error
+
+
+def release_of(staged: StagedDataset, model: TrainedModel, evaluation: Evaluation) -> Release:
+    """Put together what is known of a model."""
+    return Release(
+        model_data_url=model.model_data_url,
+        model_sha256=model.model_sha256,
+        inference_image=model.inference_image,
+        algorithm=model.algorithm,
+        classes=staged.classes,
+        image_shape=staged.image_shape,
+        threshold=round(model.properties.get("threshold", _UNCALIBRATED_THRESHOLD), 4),
+        accuracy=round(evaluation.accuracy, 4),
+        test_images=evaluation.test_images,
+        comparable=staged.comparable,
+        dataset_sha256=staged.dataset_sha256,
+        source_revision=source_revision(),
+        trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def source_revision() -> str:
+    """Return the Git commit that this project is at, with `-dirty` when files differ from it; `unknown` outside Git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
+    try:
+        completed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return completed.stdout.strip()

@@ -1,0 +1,172 @@
+"""Sends images through the deployed workflow and collects what became of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from toolkit.environment import Environment
+from toolkit.errors import ToolkitError
+from toolkit.progress import progress_bar
+
+UPLOADS = "uploads"
+_IN_FLIGHT = 8
+_LIMIT_SECONDS = 300  # longer than the state machine's own time limit
+_RUNNING = "RUNNING"
+SUCCEEDED = "SUCCEEDED"
+LOW_CONFIDENCE = "ThresholdConfidenceNotMet"
+
+
+class ImageNotUsableError(ToolkitError):
+    """What was named is neither a file nor an S3 URI."""
+
+
+class WorkflowUnavailableError(ToolkitError):
+    """There is no workflow to run."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes:
+        image: as the caller named it.
+        status: the execution's: SUCCEEDED, FAILED, TIMED_OUT or ABORTED.
+        output: the workflow's result; empty unless it succeeded.
+        error: the error's name; empty if it succeeded.
+        cause: the error's message.
+        execution_arn: the execution.
+    """
+
+    image: str
+    status: str
+    output: dict[str, Any]
+    error: str
+    cause: str
+    execution_arn: str
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the image was classified with enough confidence."""
+        return self.status == SUCCEEDED
+
+
+def state_machine_of(outputs: dict[str, Any]) -> str:
+    """Return the alias of the state machine from Terraform's outputs.
+
+    Raises:
+        WorkflowUnavailableError: nothing is deployed.
+    """
+    arn = outputs.get("state_machine_alias_arn")
+    if not arn:
+        raise WorkflowUnavailableError(
+            "No workflow is deployed in this environment.", "Run `invoke train` and `invoke apply`."
+        )
+    return str(arn)
+
+
+def upload(environment: Environment, bucket: str, file: Path) -> str:
+    """Send one image to `uploads/`, named by its content so that the same image is stored once.
+
+    Returns:
+        Its S3 URI.
+
+    Raises:
+        ImageNotUsableError: the file cannot be read.
+    """
+    try:
+        body = file.read_bytes()
+    except OSError as error:
+        raise ImageNotUsableError(
+            f"{file} cannot be read: {error.strerror}.", "Name an image file or an s3:// URI."
+        ) from error
+    key = f"{UPLOADS}/{hashlib.sha256(body).hexdigest()[:16]}/{file.name}"
+    environment.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+    return f"s3://{bucket}/{key}"
+
+
+def classify(
+    environment: Environment,
+    outputs: dict[str, Any],
+    images: Sequence[str],
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Run the workflow once for every image, a few at a time.
+
+    Args:
+        environment: an activated environment.
+        outputs: Terraform's outputs.
+        images: files, which are uploaded first, or S3 URIs.
+        on_outcome: called as each execution ends.
+
+    Returns:
+        The outcomes, in the order of `images`.
+
+    Raises:
+        ImageNotUsableError: a file does not exist. Nothing is started then.
+        WorkflowUnavailableError: nothing is deployed.
+    """
+    machine = state_machine_of(outputs)
+    for image in images:
+        if not image.startswith("s3://") and not Path(image).is_file():
+            raise ImageNotUsableError(f"There is no file {image}.", "Name an image file or an s3:// URI.")
+    states = environment.client("stepfunctions")
+
+    def run(image: str) -> Outcome:
+        uri = image if image.startswith("s3://") else upload(environment, outputs["bucket"], Path(image))
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        started = states.start_execution(
+            stateMachineArn=machine, input=json.dumps({"s3_bucket": bucket, "s3_key": key})
+        )
+        return _wait(states, image, started["executionArn"])
+
+    outcomes = []
+    with progress_bar() as progress, ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        task = progress.add_task("Classifying", total=len(images))
+        for outcome in pool.map(run, images):
+            outcomes.append(outcome)
+            progress.advance(task)
+            if on_outcome:
+                on_outcome(outcome)
+    return outcomes
+
+
+def _wait(states: Any, image: str, execution_arn: str) -> Outcome:
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    pause = 0.1
+    while True:
+        execution = states.describe_execution(executionArn=execution_arn)
+        if execution["status"] != _RUNNING or time.monotonic() > deadline:
+            break
+        time.sleep(pause)
+        pause = min(2 * pause, 2.0)
+    return Outcome(
+        image=image,
+        status=execution["status"],
+        output=json.loads(execution.get("output") or "{}"),
+        error=execution.get("error", ""),
+        cause=execution.get("cause", ""),
+        execution_arn=execution_arn,
+    )
+
+
+def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
+    """Show image, vehicle, confidence and assignment, or the error."""
+    table = Table("image", "vehicle", "confidence", "assignment or error")
+    for outcome in outcomes:
+        name = outcome.image.rpartition("/")[2]
+        if outcome.succeeded:
+            assignment = outcome.output["assignment"]
+            place = f"loading bay {assignment['loading_bay']}, orders within {assignment['order_radius_km']} km"
+            table.add_row(name, outcome.output["vehicle"], f"{outcome.output['confidence']:.3f}", place)
+        else:
+            table.add_row(name, "", "", f"[red]{outcome.error or outcome.status}[/red] {outcome.cause[:100]}")
+    return table
