@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -161,16 +162,19 @@ def apply(c: Context, env: str = "local") -> None:
     pipeline.deploy(_activate(env))
 
 
-@task(iterable=["images"], positional=["images"], help={**_ENV, "images": "a file or s3:// URI; may be repeated"})
+@task(help={**_ENV, "image": "a file, a folder, a quoted pattern or an s3:// URI; name more after `--`"})
 @readable
-def classify(c: Context, images: list[str], env: str = "local") -> None:
-    """Run the workflow on images and show what it decides. Exit code 1 when any fails."""
+def classify(c: Context, image: str, env: str = "local") -> None:
+    """Run the workflow on images and show what it decides: invoke classify a.png -- b.png c.png. 1 when any fails."""
     from toolkit.infrastructure import Infrastructure
     from toolkit.progress import console
     from toolkit.workflow import classify as run
-    from toolkit.workflow import outcomes_table
+    from toolkit.workflow import find_images, outcomes_table
 
     environment = _activate(env)
+    # Invoke passes what follows `--` as one string, in which a name with a blank would fall apart.
+    more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    images = find_images([image, *more])
     outcomes = run(environment, Infrastructure(environment).outputs(), images)
     console.print(outcomes_table(outcomes))
     if not all(outcome.succeeded for outcome in outcomes):

@@ -6,16 +6,17 @@ unchanged: what this program does not use is accepted and named in the log; what
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from errors import TrainingError
 
 # Hyperparameters of the built-in algorithm that mean nothing here, or that fine-tuning fixes (the optimizer is AdamW).
-WITHOUT_EFFECT = frozenset(
-    "beta_1 beta_2 checkpoint_frequency early_stopping_tolerance eps gamma kv_store lr_scheduler_factor "
-    "lr_scheduler_step momentum multi_label num_layers optimizer precision_dtype resize top_k use_weighted_loss".split()
+WITHOUT_EFFECT = (
+    *("beta_1", "beta_2", "eps", "gamma", "momentum", "optimizer", "lr_scheduler_factor", "lr_scheduler_step"),
+    *("checkpoint_frequency", "early_stopping_tolerance", "kv_store", "precision_dtype", "top_k"),
+    *("multi_label", "num_layers", "resize", "use_weighted_loss"),
 )
 # From the built-in algorithm; each includes the one before.
 AUGMENTATIONS = ("none", "crop", "crop_color", "crop_color_transform")
@@ -23,66 +24,67 @@ CHANNELS = 3
 VIEW_SIDES = range(16, 225)
 TRUTHS = {"1": True, "true": True, "0": False, "false": False}
 
-Parser = Callable[[str], object]
 
+def number(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
+    """Make a reader of numbers from `low` to `high`, `int` or `float`."""
 
-def whole(low: int, high: int) -> Parser:
-    """Make a parser of whole numbers from `low` to `high`."""
-
-    def parse(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
+    def read(text: str) -> float:
+        value: float = kind(text)
+        if not low <= value <= high:  # holds for no NaN
+            raise ValueError
         return value
 
-    return parse
+    return read
 
 
-def positive(high: float) -> Parser:
-    """Make a parser of finite numbers above 0, up to `high`."""
+def choice(*options: str) -> Callable[[str], str]:
+    """Make a reader of one of the options, in any case."""
 
-    def parse(text: str) -> float:
-        value = float(text)
-        if not (math.isfinite(value) and 0 < value <= high):
-            raise ValueError(f"a number above 0, at most {high:g}")
-        return value
+    def read(text: str) -> str:
+        return options[options.index(text.lower())]
 
-    return parse
+    return read
 
 
 def truth(text: str) -> bool:
-    """Parse 1, 0, true or false in any case."""
-    if text.lower() not in TRUTHS:
-        raise ValueError("one of 1, 0, true, false")
-    return TRUTHS[text.lower()]
-
-
-def augmentation(text: str) -> str:
-    """Parse the name of an augmentation."""
-    if text not in AUGMENTATIONS:
-        raise ValueError(f"one of {', '.join(AUGMENTATIONS)}")
-    return text
+    """Read 1, 0, true or false in any case."""
+    return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
 
 
 def view(text: str) -> int:
-    """Parse `channels,height,width`, e.g. 3,32,32, to the side in px of the square view."""
+    """Read `channels,height,width`, e.g. 3,32,32, as the side in px of the square view."""
     channels, height, width = (int(part) for part in text.split(","))
     if channels != CHANNELS or height != width or height not in VIEW_SIDES:
-        raise ValueError(f"3,side,side with a side from {VIEW_SIDES[0]} to {VIEW_SIDES[-1]}, e.g. 3,32,32")
+        raise ValueError
     return height
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Parse names separated by commas."""
+    """Read names separated by commas, all different."""
     parts = tuple(part.strip() for part in text.split(","))
     if not all(parts) or len(set(parts)) != len(parts):
-        raise ValueError("different names, separated by commas")
+        raise ValueError
     return parts
 
 
-def setting(parser: Parser, default: object) -> object:
-    """Declare one hyperparameter: how its text is read, and its value where the job does not give it."""
-    return field(default=default, metadata={"parser": parser})  # type: ignore[call-overload]
+def setting(default: object, read: Callable[[str], Any], takes: str) -> Any:
+    """Declare a hyperparameter: its default, how its text is read, and what it takes, in words."""
+    return field(default=default, metadata={"read": read, "takes": takes})
+
+
+def whole(default: int, low: int, high: int) -> Any:
+    """Declare a whole number from `low` to `high`."""
+    return setting(default, number(int, low, high), f"a whole number from {low} to {high}")
+
+
+def real(default: float, low: float, high: float) -> Any:
+    """Declare a real number from `low` to `high`."""
+    return setting(default, number(float, low, high), f"a number from {low:g} to {high:g}")
+
+
+def flag(default: bool) -> Any:
+    """Declare a truth value."""
+    return setting(default, truth, "true or false")
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,23 @@ class Hyperparameters:
         target_error: Share of the images accepted without a human look that may be wrong.
     """
 
-    num_classes: int = setting(whole(2, 1000), 2)  # type: ignore[assignment]
-    num_training_samples: int = setting(whole(0, 10**9), 0)  # type: ignore[assignment]
-    image_shape: int = setting(view, 32)  # type: ignore[assignment]
-    epochs: int = setting(whole(1, 1000), 8)  # type: ignore[assignment]
-    mini_batch_size: int = setting(whole(2, 1024), 32)  # type: ignore[assignment]
-    learning_rate: float = setting(positive(0.1), 3e-4)  # type: ignore[assignment]
-    weight_decay: float = setting(positive(1.0), 0.01)  # type: ignore[assignment]
-    augmentation_type: str = setting(augmentation, AUGMENTATIONS[-1])  # type: ignore[assignment]
-    use_pretrained_model: bool = setting(truth, True)  # type: ignore[assignment]
-    early_stopping: bool = setting(truth, False)  # type: ignore[assignment]
-    early_stopping_min_epochs: int = setting(whole(1, 1000), 10)  # type: ignore[assignment]
-    early_stopping_patience: int = setting(whole(1, 1000), 5)  # type: ignore[assignment]
-    classes: tuple[str, ...] = setting(names, ())  # type: ignore[assignment]
-    seed: int = setting(whole(0, 2**31 - 1), 0)  # type: ignore[assignment]
-    target_error: float = setting(positive(0.5), 0.01)  # type: ignore[assignment]
+    num_classes: int = whole(2, 2, 1000)
+    num_training_samples: int = whole(0, 0, 10**9)
+    image_shape: int = setting(
+        32, view, f"3,side,side with a side from {VIEW_SIDES[0]} to {VIEW_SIDES[-1]}, e.g. 3,32,32"
+    )
+    epochs: int = whole(8, 1, 1000)
+    mini_batch_size: int = whole(32, 2, 1024)
+    learning_rate: float = real(3e-4, 1e-7, 0.1)
+    weight_decay: float = real(0.01, 0, 1)
+    augmentation_type: str = setting(AUGMENTATIONS[-1], choice(*AUGMENTATIONS), f"one of {', '.join(AUGMENTATIONS)}")
+    use_pretrained_model: bool = flag(True)
+    early_stopping: bool = flag(False)
+    early_stopping_min_epochs: int = whole(10, 1, 1000)
+    early_stopping_patience: int = whole(5, 1, 1000)
+    classes: tuple[str, ...] = setting((), names, "different names, separated by commas")
+    seed: int = whole(0, 0, 2**31 - 1)
+    target_error: float = real(0.01, 1e-4, 0.5)
 
 
 def pairs(arguments: Sequence[str]) -> dict[str, str]:
@@ -133,10 +137,10 @@ def pairs(arguments: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     rest = list(arguments)
     while rest:
-        flag = rest.pop(0)
-        if not flag.startswith("--"):
-            raise TrainingError(f"{flag!r} stands where a hyperparameter such as --epochs was expected.")
-        name, equals, text = flag[2:].partition("=")
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            raise TrainingError(f"{word!r} stands where a hyperparameter such as --epochs was expected.")
+        name, equals, text = word[2:].partition("=")
         if not equals:
             if not rest:
                 raise TrainingError(f"Hyperparameter {name} has no value.")
@@ -154,8 +158,8 @@ def parse(arguments: Sequence[str]) -> tuple[Hyperparameters, list[str]]:
     Raises:
         TrainingError: one that neither this program nor the built-in algorithm knows, or a value out of range.
     """
-    known = {f.name: f.metadata["parser"] for f in fields(Hyperparameters)}
-    values: dict[str, object] = {}
+    known = {f.name: f.metadata for f in fields(Hyperparameters)}
+    values: dict[str, Any] = {}
     remarks = []
     for name, text in pairs(arguments).items():
         if name in WITHOUT_EFFECT:
@@ -164,11 +168,12 @@ def parse(arguments: Sequence[str]) -> tuple[Hyperparameters, list[str]]:
             raise TrainingError(f"Unknown hyperparameter {name}. Known: {', '.join(sorted(known))}.")
         else:
             try:
-                values[name] = known[name](text)
-            except ValueError as error:
-                raise TrainingError(f"Hyperparameter {name}={text!r} is not usable: {error}.") from error
-    parsed = Hyperparameters(**values)  # type: ignore[arg-type]
-    classes = parsed.classes or tuple(f"class_{i}" for i in range(parsed.num_classes))
-    if len(classes) != parsed.num_classes:
-        raise TrainingError(f"classes names {len(classes)} classes, num_classes says {parsed.num_classes}.")
-    return Hyperparameters(**{**values, "classes": classes}), remarks  # type: ignore[arg-type]
+                values[name] = known[name]["read"](text)
+            except (ValueError, KeyError):
+                raise TrainingError(f"Hyperparameter {name}={text!r} takes {known[name]['takes']}.") from None
+    settings = Hyperparameters(**values)
+    if not settings.classes:
+        settings = replace(settings, classes=tuple(f"class_{i}" for i in range(settings.num_classes)))
+    if len(settings.classes) != settings.num_classes:
+        raise TrainingError(f"classes names {len(settings.classes)}, num_classes says {settings.num_classes}.")
+    return settings, remarks

@@ -11,10 +11,9 @@ from __future__ import annotations
 import io
 
 import numpy as np
+from errors import ImageTooLarge, ImageUnreadable
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-
-from errors import ImageTooLarge, ImageUnreadable
 
 MAX_BYTES = 6 * 1024 * 1024  # SageMaker's own limit on a request
 MAX_PIXELS = 24_000_000  # 72 MB decoded

@@ -240,6 +240,9 @@ def _parse(line: str) -> Event:
 
 def _show(event: Event, progress: Progress, task: TaskID, title: str) -> None:
     message = event.get("@message", "")
+    action = event.get("hook", event.get("change", {})).get("action")
+    if action == "read":  # data sources are not part of the plan
+        return
     if event["type"] == "planned_change":
         progress.update(task, total=(progress.tasks[task].total or 0) + 1)
     elif event["type"] in _NOTABLE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import time
@@ -73,6 +74,26 @@ def state_machine_of(outputs: dict[str, Any]) -> str:
     return str(arn)
 
 
+def find_images(names: Sequence[str]) -> list[str]:
+    """Resolve what a person named: S3 URIs as they are, files, the files of a folder, or those that fit a pattern.
+
+    Raises:
+        ImageNotUsableError: a name stands for nothing.
+    """
+    images: list[str] = []
+    for name in names:
+        if name.startswith("s3://"):
+            images.append(name)
+            continue
+        path = Path(name)
+        found = sorted(path.iterdir()) if path.is_dir() else sorted(glob.glob(name)) if not path.exists() else [path]
+        files = [str(file) for file in found if Path(file).is_file()]
+        if not files:
+            raise ImageNotUsableError(f"There is no image {name}.", "Name a file, a folder, a pattern or an s3:// URI.")
+        images += files
+    return images
+
+
 def upload(environment: Environment, bucket: str, file: Path) -> str:
     """Send one image to `uploads/`, named by its content so that the same image is stored once.
 
@@ -111,13 +132,10 @@ def classify(
         The outcomes, in the order of `images`.
 
     Raises:
-        ImageNotUsableError: a file does not exist. Nothing is started then.
+        ImageNotUsableError: a file cannot be read.
         WorkflowUnavailableError: nothing is deployed.
     """
     machine = state_machine_of(outputs)
-    for image in images:
-        if not image.startswith("s3://") and not Path(image).is_file():
-            raise ImageNotUsableError(f"There is no file {image}.", "Name an image file or an s3:// URI.")
     states = environment.client("stepfunctions")
 
     def run(image: str) -> Outcome:

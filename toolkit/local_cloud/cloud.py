@@ -42,12 +42,14 @@ class Part:
         """The address of the server."""
         return f"http://127.0.0.1:{self.port}"
 
+    def command(self) -> str:
+        """Return the command line behind the process id; empty when there is none."""
+        command = ["ps", "-o", "command=", "-p", str(self.pid)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+
     def is_running(self) -> bool:
         """Tell whether the process is alive, and ours: process ids are used again after a restart."""
-        command = subprocess.run(
-            ["ps", "-o", "command=", "-p", str(self.pid)], capture_output=True, text=True, timeout=10, check=False
-        )
-        return "toolkit.local_cloud" in command.stdout
+        return "toolkit.local_cloud" in self.command()
 
     def is_healthy(self) -> bool:
         """Tell whether the server answers."""
@@ -98,6 +100,7 @@ class LocalCloud:
         sagemaker_port = _claim(0)
         environment = {**os.environ, **_variables(ministack_port, sagemaker_port), "PYTHONPATH": str(self._project)}
         environment |= {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(ministack_port), "LOG_LEVEL": "WARNING"}
+        environment |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}  # they would listen on every interface
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             environment.pop(name, None)
         sagemaker = ["toolkit.local_cloud.sagemaker.server", str(sagemaker_port), str(self.directory / "sagemaker")]
@@ -224,6 +227,8 @@ def _claim(port: int) -> int:
 
 
 def _signal_group(part: Part, number: signal.Signals) -> None:
+    if part.command() and not part.is_running():
+        return  # the process id now belongs to somebody else
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(part.pid, number)
     with contextlib.suppress(ChildProcessError):

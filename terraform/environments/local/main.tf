@@ -1,4 +1,4 @@
-# The embedded AWS on this machine: `invoke start` runs it and sets the AWS_ENDPOINT_URL variables that the provider honours.
+# The embedded AWS on this machine: `invoke cloud.up` runs it, `invoke cloud.env` prints the AWS_ENDPOINT_URL variables that the provider honours.
 
 terraform {
   required_version = ">= 1.10"
@@ -10,7 +10,10 @@ terraform {
     }
   }
 
-  backend "local" {}
+  # Beside the embedded AWS, because they go together.
+  backend "local" {
+    path = "../../../.local_cloud/terraform.tfstate"
+  }
 }
 
 provider "aws" {

@@ -39,6 +39,6 @@ resource "aws_appautoscaling_policy" "invocations" {
 
   # A target that is deregistered takes its policies with it.
   lifecycle {
-    replace_triggered_by = [aws_appautoscaling_target.instances]
+    replace_triggered_by = [terraform_data.instance_type]
   }
 }

@@ -19,6 +19,19 @@ output "name" {
   value       = var.name
 }
 
+# The threshold and the order of the classes belong to the model: whoever uses them changes after the endpoint has moved,
+# and not the minutes before, in which the old model still answers.
+output "serving" {
+  description = "The current release, once the endpoint serves it: id, classes in the order of the probabilities, threshold."
+  value = {
+    classes   = var.releases[var.current_release].classes
+    id        = var.current_release
+    threshold = var.releases[var.current_release].threshold
+  }
+
+  depends_on = [aws_sagemaker_endpoint.service]
+}
+
 output "variant" {
   description = "Name of the endpoint's only variant."
   value       = local.variant

@@ -9,7 +9,7 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.name
 
-  release = var.releases[var.current_release]
+  release = module.inference_endpoint.serving
 
   functions = {
     classify_image = {
@@ -89,7 +89,7 @@ module "classification_workflow" {
   kms_key_arn        = var.kms_key_arn
   log_retention_days = var.log_retention_days
   name               = var.name
-  release            = var.current_release
+  release            = local.release.id
   routing_table      = var.routing_table
   threshold          = local.release.threshold
   topic_arn          = module.monitoring.topic_arn

@@ -1,6 +1,6 @@
 output "current_release" {
   description = "Id of the release that serves."
-  value       = var.current_release
+  value       = local.release.id
 }
 
 output "dashboard_url" {

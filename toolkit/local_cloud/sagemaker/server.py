@@ -22,6 +22,7 @@ from werkzeug.wrappers import Request, Response
 
 from toolkit.local_cloud.sagemaker.control_plane import ControlPlane, Document, ServiceError
 from toolkit.local_cloud.sagemaker.endpoint import ModelError
+from toolkit.local_cloud.sagemaker.scalable_target_tags import keep_scalable_target_tags
 
 HEALTH_PATH = "/_health"
 _INVOCATIONS = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
@@ -92,6 +93,7 @@ def _error(error: ServiceError) -> Response:
 
 
 if __name__ == "__main__":
+    keep_scalable_target_tags()
     run_simple(
         "127.0.0.1",
         int(sys.argv[1]),

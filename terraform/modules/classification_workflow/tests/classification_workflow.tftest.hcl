@@ -1,0 +1,201 @@
+mock_provider "aws" {
+  override_during = plan
+
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:eu-central-1:123456789012:rule/scones-test-rule" }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/vendedlogs/states/scones-test-classify-vehicle" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/scones-test" }
+  }
+
+  mock_resource "aws_sfn_alias" {
+    defaults = { arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-vehicle:live" }
+  }
+
+  mock_resource "aws_sfn_state_machine" {
+    defaults = {
+      arn                       = "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-vehicle"
+      state_machine_version_arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-vehicle:1"
+    }
+  }
+
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:scones-test-undelivered-events" }
+  }
+}
+
+variables {
+  bucket  = "scones-test-123456789012-data"
+  classes = ["bicycle", "motorcycle"]
+  functions = {
+    classify_image = {
+      alias_arn       = "arn:aws:lambda:eu-central-1:123456789012:function:scones-test-classify-image:live"
+      timeout_seconds = 30
+    }
+    filter_confidence = {
+      alias_arn       = "arn:aws:lambda:eu-central-1:123456789012:function:scones-test-filter-confidence:live"
+      timeout_seconds = 10
+    }
+    serialize_image = {
+      alias_arn       = "arn:aws:lambda:eu-central-1:123456789012:function:scones-test-serialize-image:live"
+      timeout_seconds = 30
+    }
+  }
+  kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  name        = "scones-test"
+  release     = "20261121-101500-3f2a9c1"
+  routing_table = {
+    bicycle    = { loading_bay = "A", order_radius_km = 3 }
+    motorcycle = { loading_bay = "B", order_radius_km = 15 }
+  }
+  threshold = 0.93
+  topic_arn = "arn:aws:sns:eu-central-1:123456789012:scones-test-people"
+}
+
+run "every_task_ends_in_time_and_every_error_is_caught" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for state in jsondecode(aws_sfn_state_machine.classify_vehicle.definition).States :
+      state.TimeoutSeconds > 0 && anytrue([for catch in state.Catch : contains(catch.ErrorEquals, "States.ALL")])
+      if state.Type == "Task"
+    ])
+    error_message = "A task without timeout or without a way for its errors can hang or vanish."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.classify_vehicle.definition).TimeoutSeconds == 300
+    error_message = "The machine itself must end, too."
+  }
+}
+
+run "only_transient_errors_are_tried_again" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for name in ["SerializeImage", "ClassifyImage", "FilterConfidence"] : alltrue(flatten([
+        for retry in jsondecode(aws_sfn_state_machine.classify_vehicle.definition).States[name].Retry : [
+          for error in retry.ErrorEquals : startswith(error, "Lambda.") || error == "EndpointUnavailable"
+        ]
+      ]))
+    ])
+    error_message = "A broken image stays broken however often it is tried."
+  }
+}
+
+run "low_confidence_tells_people_and_fails" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.classify_vehicle.definition).States.FilterConfidence.Catch[0].ErrorEquals == ["ThresholdConfidenceNotMet"]
+    error_message = "The typed error comes before States.ALL, which would swallow it."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.classify_vehicle.definition).States.NotifyLowConfidence.Next == "ThresholdConfidenceNotMet"
+    error_message = "Whoever was told is still told by a failed execution."
+  }
+
+  assert {
+    condition     = jsondecode(aws_cloudwatch_event_rule.failure["failed"].event_pattern).detail.error[0]["anything-but"] == ["ThresholdConfidenceNotMet"]
+    error_message = "One low confidence, one message."
+  }
+}
+
+run "image_data_goes_no_further_than_the_endpoint" {
+  command = plan
+
+  assert {
+    condition     = sort(keys(jsondecode(aws_sfn_state_machine.classify_vehicle.definition).States.ClassifyImage.Output)) == tolist(["inferences", "s3_bucket", "s3_key"])
+    error_message = "FilterConfidence needs no image."
+  }
+
+  assert {
+    condition     = !aws_sfn_state_machine.classify_vehicle.logging_configuration[0].include_execution_data
+    error_message = "The log must hold no images."
+  }
+}
+
+run "starts_and_calls_go_through_published_versions" {
+  command = plan
+
+  assert {
+    condition     = endswith(aws_cloudwatch_event_target.upload.arn, ":live")
+    error_message = "An upload starts the published version."
+  }
+
+  assert {
+    condition = alltrue([
+      for arn in one([for statement in data.aws_iam_policy_document.workflow.statement : statement.resources if statement.sid == "InvokeFunctions"]) :
+      endswith(arn, ":live")
+    ])
+    error_message = "The workflow may invoke the functions' published versions alone."
+  }
+}
+
+run "messages_are_json" {
+  command = plan
+
+  # With every variable replaced by a JSON string, or by a word where it stands inside one, a template must be JSON.
+  assert {
+    condition = alltrue([
+      for target in aws_cloudwatch_event_target.failure :
+      jsondecode(replace(replace(target.input_transformer[0].input_template, "/: <[a-z]+>/", ": \"value\""), "/<[a-z]+>/", "value")).kind == "failure"
+    ])
+    error_message = "A message that is no JSON reaches nobody."
+  }
+
+  # EventBridge leaves a variable out whose path an event lacks, which breaks the JSON around it.
+  assert {
+    condition = alltrue(flatten([
+      for target in aws_cloudwatch_event_target.failure : [
+        for variable in flatten(regexall("<([a-z]+)>", target.input_transformer[0].input_template)) :
+        contains(keys(target.input_transformer[0].input_paths), variable)
+      ]
+    ]))
+    error_message = "Every variable of a template needs its path."
+  }
+}
+
+run "class_without_a_place_is_refused" {
+  command = plan
+
+  variables {
+    classes = ["bicycle", "motorcycle", "truck"]
+  }
+
+  expect_failures = [var.classes]
+}
+
+run "missing_function_is_refused" {
+  command = plan
+
+  variables {
+    functions = {}
+  }
+
+  expect_failures = [var.functions]
+}

@@ -1,0 +1,151 @@
+mock_provider "aws" {
+  override_during = plan
+
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:eu-central-1:123456789012:rule/scones-test-rule" }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:scones-test" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/scones-test" }
+  }
+
+  mock_resource "aws_lambda_alias" {
+    defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:scones-test:live" }
+  }
+
+  mock_resource "aws_lambda_function" {
+    defaults = { version = "1" }
+  }
+
+  mock_resource "aws_sfn_alias" {
+    defaults = { arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-vehicle:live" }
+  }
+
+  mock_resource "aws_sfn_state_machine" {
+    defaults = {
+      arn                       = "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-vehicle"
+      state_machine_version_arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-vehicle:1"
+    }
+  }
+
+  mock_resource "aws_sns_topic" {
+    defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:scones-test-people" }
+  }
+
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:scones-test-undelivered-events" }
+  }
+}
+
+variables {
+  bucket          = "scones-test-123456789012-data"
+  current_release = "r2"
+  kms_key_arn     = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+  lambda_packages = "./tests/packages"
+  name            = "scones-test"
+  releases = {
+    r1 = {
+      accuracy        = 0.95
+      algorithm       = "image-classification"
+      classes         = ["bicycle", "motorcycle"]
+      image_shape     = "3,32,32"
+      inference_image = "813361260812.dkr.ecr.eu-central-1.amazonaws.com/image-classification:1"
+      model_data_url  = "s3://scones-test-123456789012-data/models/r1/output/model.tar.gz"
+      threshold       = 0.8
+    }
+    r2 = {
+      accuracy        = 0.97
+      algorithm       = "pytorch"
+      classes         = ["bicycle", "motorcycle"]
+      image_shape     = "3,32,32"
+      inference_image = "763104351884.dkr.ecr.eu-central-1.amazonaws.com/pytorch-inference:2.6-cpu-py312"
+      model_data_url  = "s3://scones-test-123456789012-data/models/r2/output/model.tar.gz"
+      threshold       = 0.93
+    }
+  }
+}
+
+run "threshold_comes_from_the_current_release" {
+  command = plan
+
+  assert {
+    condition     = output.threshold == 0.93 && output.current_release == "r2"
+    error_message = "The release that serves brings its threshold."
+  }
+}
+
+run "rolling_back_brings_the_threshold_back" {
+  command = plan
+
+  variables {
+    current_release = "r1"
+  }
+
+  assert {
+    condition     = output.threshold == 0.8
+    error_message = "The threshold belongs to the release, not to the service."
+  }
+}
+
+run "serialize_image_reads_images_alone" {
+  command = plan
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.serialize_image.statement : statement.resources
+      if contains(statement.actions, "s3:GetObject")
+      ]) == toset([
+      "arn:aws:s3:::scones-test-123456789012-data/incoming/*",
+      "arn:aws:s3:::scones-test-123456789012-data/test/*",
+      "arn:aws:s3:::scones-test-123456789012-data/uploads/*",
+    ])
+    error_message = "Models and captured data are none of its business."
+  }
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.classify_image.statement : statement.resources
+    ]) == toset(["arn:aws:sagemaker:eu-central-1:123456789012:endpoint/scones-test"])
+    error_message = "classify_image may invoke this endpoint alone."
+  }
+}
+
+run "unknown_current_release_is_refused" {
+  command = plan
+
+  variables {
+    current_release = "r9"
+  }
+
+  expect_failures = [var.current_release]
+}
+
+run "image_too_large_for_the_payload_is_refused" {
+  command = plan
+
+  variables {
+    image_limits = { side = 512 }
+  }
+
+  expect_failures = [var.image_limits]
+}
