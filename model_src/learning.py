@@ -31,6 +31,7 @@ LABEL_SMOOTHING = 0.1  # some labels are wrong; do not insist on certainty
 AVERAGING = 0.95  # share of the averaged weights that stays at each step
 SMALL_EPOCHS, SMALL_SIDE = 0.75, 0.75  # the first three quarters of the epochs see images of three quarters the side
 CHUNK = 25  # images at once where no gradient is needed; more costs memory and wins nothing
+PIXELS_AT_ONCE = 300_000  # in a gradient computation; a mini batch beyond is computed in parts, within 1 GB of memory
 
 
 def use_threads(count: int) -> None:
@@ -150,6 +151,7 @@ def fine_tune(settings: Hyperparameters, train: Examples, validation: Examples) 
     for epoch in range(settings.epochs):
         began = time.monotonic()
         epoch_side = side_of_epoch(epoch, settings.epochs, side)
+        at_once = max(1, PIXELS_AT_ONCE // epoch_side**2)
         network.train()
         if settings.use_pretrained_model:  # a small batch's statistics are worse than ImageNet's
             for module in network.modules():
@@ -160,22 +162,24 @@ def fine_tune(settings: Hyperparameters, train: Examples, validation: Examples) 
         for first in range(0, per_epoch * size, size):
             chosen = order[first : first + size]
             batch = vary(batch_of(train, chosen, side), epoch_side, settings.augmentation_type, dice)
-            scores = network(batch.contiguous(memory_format=torch.channels_last))
-            loss = functional.cross_entropy(scores, labels[chosen], label_smoothing=LABEL_SMOOTHING)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            parts = zip(torch.split(batch, at_once), torch.split(labels[chosen], at_once), strict=True)
+            for part, target in parts:
+                scores = network(part.contiguous(memory_format=torch.channels_last))
+                loss = functional.cross_entropy(scores, target, reduction="sum", label_smoothing=LABEL_SMOOTHING)
+                (loss / size).backward()  # type: ignore[no-untyped-call]
+                losses += loss.item()
+                hits += int((scores.argmax(1) == target).sum())
             optimizer.step()
             schedule.step()
             average(averaged, network)
-            losses += loss.item()
-            hits += int((scores.argmax(1) == labels[chosen]).sum())
 
         logits = logits_of(averaged, validation, side)
         validation_loss = calibration.cross_entropy(calibration.softmax(logits), validation.labels)
         accuracy = float((logits.argmax(1) == validation.labels).mean())
         log.info(
             "epoch=%d train:loss=%.4f train:accuracy=%.4f validation:accuracy=%.4f validation:loss=%.4f",
-            *(epoch + 1, losses / per_epoch, hits / (per_epoch * size), accuracy, validation_loss),
+            *(epoch + 1, losses / (per_epoch * size), hits / (per_epoch * size), accuracy, validation_loss),
         )
         seconds = time.monotonic() - began
         log.info("progress epoch=%d/%d side=%d seconds=%.1f", epoch + 1, settings.epochs, epoch_side, seconds)

@@ -240,7 +240,7 @@ def _parse(line: str) -> Event:
 
 def _show(event: Event, progress: Progress, task: TaskID, title: str) -> None:
     message = event.get("@message", "")
-    action = event.get("hook", event.get("change", {})).get("action")
+    action = (event.get("hook") or event.get("change") or {}).get("action")
     if action == "read":  # data sources are not part of the plan
         return
     if event["type"] == "planned_change":

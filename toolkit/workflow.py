@@ -86,8 +86,12 @@ def find_images(names: Sequence[str]) -> list[str]:
             images.append(name)
             continue
         path = Path(name)
-        found = sorted(path.iterdir()) if path.is_dir() else sorted(glob.glob(name)) if not path.exists() else [path]
-        files = [str(file) for file in found if Path(file).is_file()]
+        if path.is_file():
+            found = [path]
+        else:
+            # glob.glob takes absolute patterns too, which Path.glob does not.
+            found = [Path(file) for file in glob.glob(f"{name}/*" if path.is_dir() else name)]  # noqa: PTH207
+        files = [str(file) for file in sorted(found) if file.is_file()]
         if not files:
             raise ImageNotUsableError(f"There is no image {name}.", "Name a file, a folder, a pattern or an s3:// URI.")
         images += files
@@ -171,9 +175,17 @@ def _wait(states: Any, image: str, execution_arn: str) -> Outcome:
         status=execution["status"],
         output=json.loads(execution.get("output") or "{}"),
         error=execution.get("error", ""),
-        cause=execution.get("cause", ""),
+        cause=_message(execution.get("cause", "")),
         execution_arn=execution_arn,
     )
+
+
+def _message(cause: str) -> str:
+    """Return the words of a function's error, which Lambda wraps in JSON with the stack."""
+    try:
+        return str(json.loads(cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        return cause
 
 
 def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
