@@ -85,17 +85,19 @@ def find_images(names: Sequence[str]) -> list[str]:
         if name.startswith("s3://"):
             images.append(name)
             continue
-        path = Path(name)
-        if path.is_file():
-            found = [path]
-        else:
-            # glob.glob takes absolute patterns too, which Path.glob does not.
-            found = [Path(file) for file in glob.glob(f"{name}/*" if path.is_dir() else name)]  # noqa: PTH207
-        files = [str(file) for file in sorted(found) if file.is_file()]
+        files = _files(Path(name))
         if not files:
             raise ImageNotUsableError(f"There is no image {name}.", "Name a file, a folder, a pattern or an s3:// URI.")
         images += files
     return images
+
+
+def _files(path: Path) -> list[str]:
+    if path.is_file():
+        return [str(path)]
+    pattern = path / "*" if path.is_dir() else path
+    # Path.glob would not take an absolute pattern.
+    return sorted(file for file in glob.glob(str(pattern)) if Path(file).is_file())  # noqa: PTH207
 
 
 def upload(environment: Environment, bucket: str, file: Path) -> str:
