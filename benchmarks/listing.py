@@ -1,4 +1,4 @@
-"""Seconds of `invoke --list`, beside a listing with the SDKs imported first, as by a tasks file that imports at its top.
+"""Seconds of `invoke --list`, beside a listing with the SDKs imported first.
 
 python -m benchmarks.listing
 """
