@@ -114,9 +114,9 @@ class Hyperparameters:
     image_shape: int = setting(
         32, view, f"3,side,side with a side from {VIEW_SIDES[0]} to {VIEW_SIDES[-1]}, e.g. 3,32,32"
     )
-    epochs: int = whole(8, 1, 1000)
+    epochs: int = whole(6, 1, 1000)
     mini_batch_size: int = whole(32, 2, 1024)
-    learning_rate: float = real(3e-4, 1e-7, 0.1)
+    learning_rate: float = real(4e-4, 1e-7, 0.1)
     weight_decay: float = real(0.01, 0, 1)
     augmentation_type: str = setting(AUGMENTATIONS[-1], choice(*AUGMENTATIONS), f"one of {', '.join(AUGMENTATIONS)}")
     use_pretrained_model: bool = flag(True)

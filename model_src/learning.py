@@ -29,7 +29,7 @@ log = logging.getLogger("train")
 HEAD_RATE = 10 / 3  # the head's learning rate is this many times the body's
 LABEL_SMOOTHING = 0.1  # some labels are wrong; do not insist on certainty
 AVERAGING = 0.95  # share of the averaged weights that stays at each step
-SMALL_EPOCHS, SMALL_SIDE = 0.75, 0.75  # the first three quarters of the epochs see images of three quarters the side
+SMALL_EPOCHS, SMALL_SIDE = 2 / 3, 0.75  # the first two thirds of the epochs see images of three quarters the side
 CHUNK = 25  # images at once where no gradient is needed; more costs memory and wins nothing
 PIXELS_AT_ONCE = 300_000  # in a gradient computation; a mini batch beyond is computed in parts, within 1 GB of memory
 

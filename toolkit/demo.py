@@ -18,9 +18,9 @@ from toolkit import pipeline
 from toolkit.bad_images import BadImage, bad_images
 from toolkit.environment import BUILD, LOCAL, Environment
 from toolkit.errors import ToolkitError
-from toolkit.infrastructure import Infrastructure
+from toolkit.infrastructure import Infrastructure, require_terraform
 from toolkit.local_cloud.inventory import inventory
-from toolkit.local_cloud.sagemaker.container_image import python_of
+from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM, python_of
 from toolkit.notifications import listening
 from toolkit.progress import console
 from toolkit.staging import StagedDataset
@@ -53,6 +53,7 @@ def run_demo(archive: str, classes: Sequence[str], settings: TrainingSettings, *
 
     Raises:
         CloudInUseError: the embedded AWS runs already.
+        TerraformUnavailableError: Terraform is missing or too old.
         DemoFailedError: something ended otherwise than it should; the summary says what.
     """
     environment = Environment(LOCAL)
@@ -61,7 +62,9 @@ def run_demo(archive: str, classes: Sequence[str], settings: TrainingSettings, *
             "The embedded AWS is already running.", "Stop it with `invoke cloud.down`, then run the demo."
         )
     clock = _Clock()
-    loaded = pipeline.load_dataset(archive, classes)  # before anything is started: the likeliest thing to be wrong
+    # Before anything is started: the likeliest things to be wrong.
+    require_terraform()
+    loaded = pipeline.load_dataset(archive, classes)
     environment.cloud.up()
     environment.releases_file.unlink(missing_ok=True)  # of an embedded AWS that is no more
     try:
@@ -79,7 +82,7 @@ def run_demo(archive: str, classes: Sequence[str], settings: TrainingSettings, *
 def _run(environment: Environment, clock: _Clock, loaded: Any, settings: TrainingSettings, *, keep: bool) -> Summary:
     # While Terraform waits for AWS, the container image and the functions' packages are made.
     with ThreadPoolExecutor(2) as background:
-        image = background.submit(python_of, _IMAGE)
+        image = background.submit(python_of, _IMAGE, MODEL_PROGRAM / "requirements.txt")
         packages = background.submit(pipeline.package_functions, environment)
         with clock.measure("foundation", "Foundation: bucket, key, training role"):
             foundation = pipeline.foundation_of(environment)

@@ -33,6 +33,10 @@ class CredentialsMissingError(ToolkitError):
     """No credentials, or credentials that AWS refuses."""
 
 
+class RegionMissingError(ToolkitError):
+    """Nothing says which region of AWS is meant."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """`local` is the embedded AWS; `dev` and `prod` are AWS accounts."""
@@ -76,6 +80,7 @@ class Environment:
         Raises:
             CloudError: the embedded AWS is down, or a part of it has crashed.
             CredentialsMissingError: AWS cannot be used with what is configured.
+            RegionMissingError: no region is configured.
             UnknownEnvironmentError: the environment has no Terraform yet.
         """
         if self.is_local:
@@ -86,13 +91,17 @@ class Environment:
             os.environ.update(self.cloud.variables())
             return
         try:
-            identity = boto3.client("sts", region_name=os.environ.get("AWS_REGION", "us-east-1"), config=_CLIENT)
+            region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
+            identity = boto3.client("sts", region_name=region or "us-east-1", config=_CLIENT)
             identity.get_caller_identity()
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
             raise CredentialsMissingError(
                 f"AWS cannot be used for `--env {self.name}`: {error}.",
                 "Log in (`aws sso login`) and name the profile in AWS_PROFILE.",
             ) from error
+        if not region:
+            raise RegionMissingError(f"No AWS region is configured for `--env {self.name}`.", "Name it in AWS_REGION.")
+        os.environ.update(AWS_REGION=region, AWS_DEFAULT_REGION=region)  # boto3 reads only the latter
         if not (self.terraform_directory / "main.tf").exists():
             raise UnknownEnvironmentError(
                 f"The environment `{self.name}` has no root module in {self.terraform_directory}.",

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from botocore.exceptions import ClientError
 
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
@@ -71,18 +73,25 @@ def score(labels: dict[str, int], answers: dict[str, list[float]], classes: int)
         classes: how many there are.
 
     Raises:
-        EvaluationFailedError: an answer has another shape.
+        EvaluationFailedError: an answer is missing, or is something else.
     """
     confusion = np.zeros((classes, classes), dtype=int)
     for name, label in labels.items():
-        probabilities = np.asarray(answers[name], dtype=float)
-        if probabilities.shape != (classes,) or not np.isfinite(probabilities).all():
+        probabilities = _probabilities(answers.get(name))
+        if probabilities.shape != (classes,) or not ((probabilities >= 0) & (probabilities <= 1)).all():
             raise EvaluationFailedError(
-                f"The model answered {answers[name]} for {name}, not {classes} probabilities.",
+                f"The model answered {str(answers.get(name))[:200]} for {name}, not {classes} probabilities.",
                 "Train again: this artifact does not keep the serving contract.",
             )
         confusion[label, int(probabilities.argmax())] += 1
     return Evaluation(float(np.trace(confusion) / len(labels)), len(labels), confusion.tolist())
+
+
+def _probabilities(answer: object) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(answer, dtype=float)
+    except (TypeError, ValueError):  # text, or lists of different lengths
+        return np.empty(0)
 
 
 @contextmanager
@@ -144,7 +153,13 @@ def _answers(environment: Environment, staged: StagedDataset, output: str, names
     prefix = output.removeprefix(f"s3://{staged.bucket}/")
 
     def read(name: str) -> list[float]:
-        answer: list[float] = json.load(s3.get_object(Bucket=staged.bucket, Key=f"{prefix}/{name}.out")["Body"])
+        key = f"{prefix}/{name}.out"
+        try:
+            answer: list[float] = json.load(s3.get_object(Bucket=staged.bucket, Key=key)["Body"])
+        except (ClientError, ValueError) as error:
+            raise EvaluationFailedError(
+                f"The answer s3://{staged.bucket}/{key} cannot be read: {error}", "Train again; nothing is recorded."
+            ) from error
         return answer
 
     with ThreadPoolExecutor(8) as pool:

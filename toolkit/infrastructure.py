@@ -67,7 +67,7 @@ class Infrastructure:
     def __init__(self, environment: Environment) -> None:
         self._directory = environment.terraform_directory
         self._terraform = Terraform(working_dir=str(self._directory))
-        _require_terraform()
+        require_terraform()
         os.environ.update(provider_variables(environment))
 
     def init(self) -> None:
@@ -135,9 +135,10 @@ class Infrastructure:
     def foundation(self) -> Foundation | None:
         """Return the foundation, or None before the first apply."""
         outputs = self.outputs()
-        if not outputs.get("bucket"):
+        found = {field.name: outputs.get(field.name) for field in fields(Foundation)}
+        if not all(found.values()):  # none, or an apply that was cut short
             return None
-        return Foundation(**{field.name: outputs[field.name] for field in fields(Foundation)})
+        return Foundation(**found)
 
     def _run(self, command: str, **options: Any) -> subprocess.CompletedProcess[str]:
         arguments = self._terraform.generate_cmd_string(command, **options)
@@ -157,6 +158,7 @@ class Infrastructure:
         """
         arguments = self._terraform.generate_cmd_string(command, json=IsFlagged, input=False, **options)
         errors: list[str] = []
+        texts: list[str] = []  # what Terraform says before it knows that it is to speak JSON, or as it crashes
         with progress_bar() as progress:
             task = progress.add_task(title, total=None)
             process = subprocess.Popen(
@@ -168,6 +170,8 @@ class Infrastructure:
                 assert process.stdout is not None  # noqa: S101 - a pipe was asked for
                 for line in process.stdout:
                     event = _parse(line)
+                    if event["type"] == "text":
+                        texts.append(event["@message"])
                     _show(event, progress, task, title)
                     if event["type"] == "diagnostic" and event["diagnostic"]["severity"] == "error":
                         errors.append(_diagnosis(event["diagnostic"]))
@@ -181,7 +185,7 @@ class Infrastructure:
         if errors or status not in (0, 2):
             raise TerraformFailedError(
                 f"`terraform {command}` failed in {self._directory}:\n"
-                + ("\n".join(errors) or f"exit status {status}"),
+                + ("\n".join(errors) or _tail("\n".join(texts)) or f"exit status {status}"),
                 "\nNothing is lost: mend the cause and run the same task again.",
             )
 
@@ -190,6 +194,9 @@ def provider_variables(environment: Environment) -> dict[str, str]:
     """Return the variables that let Terraform find a filesystem mirror of the provider, if this machine has one.
 
     A CLI configuration that exists is respected; without mirror and configuration, Terraform asks its registry.
+
+    Raises:
+        TerraformUnavailableError: the configuration that names the mirror cannot be written.
     """
     configured = os.environ.get("TF_CLI_CONFIG_FILE")
     if configured and Path(configured).exists():
@@ -197,11 +204,17 @@ def provider_variables(environment: Environment) -> dict[str, str]:
     variables = {}
     configuration = environment.cloud.directory / "terraform.rc"
     if mirror := _find_mirror():
-        configuration.parent.mkdir(parents=True, exist_ok=True)
-        configuration.write_text(
-            f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n  direct {{\n'
-            f'    exclude = ["{_PROVIDER}"]\n  }}\n}}\n'
-        )
+        try:
+            configuration.parent.mkdir(parents=True, exist_ok=True)
+            configuration.write_text(
+                f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n  direct {{\n'
+                f'    exclude = ["{_PROVIDER}"]\n  }}\n}}\n'
+            )
+        except OSError as error:
+            raise TerraformUnavailableError(
+                f"{configuration} cannot be written: {error.strerror}.",
+                "Free some space or correct its folder's permissions.",
+            ) from error
         variables["TF_CLI_CONFIG_FILE"] = str(configuration)
     elif configured:
         variables["TF_CLI_CONFIG_FILE"] = ""  # it names a file that does not exist, which Terraform warns about
@@ -219,23 +232,34 @@ def _find_mirror() -> Path | None:
     return None
 
 
-def _require_terraform() -> None:
+def require_terraform() -> None:
+    """Make sure that Terraform can be run.
+
+    Raises:
+        TerraformUnavailableError: it is missing, broken or older than 1.10.
+    """
     if shutil.which("terraform") is None:
         raise TerraformUnavailableError("Terraform is not on the PATH.", "Install Terraform 1.10 or newer.")
-    completed = subprocess.run(
-        ["terraform", "version", "-json"], capture_output=True, text=True, timeout=_SHORT_SECONDS, check=False
-    )
-    version = json.loads(completed.stdout)["terraform_version"]
+    try:
+        completed = subprocess.run(
+            ["terraform", "version", "-json"], capture_output=True, text=True, timeout=_SHORT_SECONDS, check=True
+        )
+        version = str(json.loads(completed.stdout)["terraform_version"])
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
+        raise TerraformUnavailableError(
+            f"`terraform version` does not work: {error}.", "Install Terraform 1.10 or newer."
+        ) from error
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < MINIMUM_VERSION:
         raise TerraformUnavailableError(f"Terraform {version} is too old.", "Install Terraform 1.10 or newer.")
 
 
 def _parse(line: str) -> Event:
+    text = {"type": "text", "@message": line.rstrip()}
     try:
-        event: Event = json.loads(line)
+        event = json.loads(line)
     except ValueError:
-        return {"type": "text", "@message": line.rstrip()}
-    return event
+        return text
+    return event if isinstance(event, dict) and "type" in event else text
 
 
 def _show(event: Event, progress: Progress, task: TaskID, title: str) -> None:

@@ -5,6 +5,7 @@ It is a variable definitions file beside the root module, so a plan shows which 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from dataclasses import asdict, dataclass
@@ -69,17 +70,24 @@ class ReleaseRecord:
             return cls(None, {})
         try:
             content = json.loads(file.read_text())
-            return cls(content["current_release"], dict(content["releases"]))
-        except (ValueError, KeyError, TypeError) as error:
+            releases = {name: dict(release) for name, release in content["releases"].items()}
+            return cls(content["current_release"], releases)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReleaseRecordError(
                 f"{file} is not a release record.", "Restore it from Git, or delete it and train again."
             ) from error
 
     def with_release(self, release: Release) -> ReleaseRecord:
-        """Return a record in which `release` serves and the newest three are kept."""
+        """Return a record in which `release` serves and three are kept.
+
+        These are `release`, the one that has served until now, which an update that is rolled back returns to, and the
+        newest of the others.
+        """
+        needed = {release.identifier, self.current_release}
         releases = {**self.releases, release.identifier: asdict(release)}
-        kept = dict(sorted(releases.items())[-KEPT_RELEASES:])
-        return ReleaseRecord(release.identifier, kept)
+        by_importance = sorted(releases, key=lambda name: (name in needed, name))
+        kept = sorted(by_importance[-KEPT_RELEASES:])
+        return ReleaseRecord(release.identifier, {name: releases[name] for name in kept})
 
     def write(self, file: Path) -> None:
         """Replace the file in one step, so that a crash leaves the old record or the new one.
@@ -93,8 +101,11 @@ class ReleaseRecord:
             temporary.replace(file)
         except OSError as error:
             raise ReleaseRecordError(
-                f"{file} cannot be written: {error.strerror}.", "Correct its permissions."
+                f"{file} cannot be written: {error.strerror}.", "Free some space or correct its folder's permissions."
             ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def release_of(staged: StagedDataset, model: TrainedModel, evaluation: Evaluation) -> Release:

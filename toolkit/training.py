@@ -129,12 +129,11 @@ def train(
 
     _quieten_sdk()
     job_name = f"{foundation.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{staged.dataset_sha256[:7]}"
-    request = training_request(environment, foundation, staged, job_name, settings)
     try:
-        job = TrainingJob.create(**request)
+        job = TrainingJob.create(**training_request(environment, foundation, staged, job_name, settings))
     except Exception as error:
         raise TrainingFailedError(
-            f"SageMaker refused the training job: {error}", "Correct it and train again."
+            f"The training job cannot be started: {error}", "Correct it and train again."
         ) from error
 
     log = MultiLogStreamHandler(_LOG_GROUP, job_name, expected_stream_count=1)

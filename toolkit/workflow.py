@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+from rich.markup import escape
 from rich.table import Table
 
 from toolkit.environment import Environment
@@ -93,11 +95,14 @@ def find_images(names: Sequence[str]) -> list[str]:
 
 
 def _files(path: Path) -> list[str]:
-    if path.is_file():
-        return [str(path)]
-    pattern = path / "*" if path.is_dir() else path
+    try:
+        if path.is_file():
+            return [str(path)]
+        pattern = str(Path(glob.escape(str(path))) / "*") if path.is_dir() else str(path)
+    except OSError:  # a name that is too long, or in a folder that may not be entered
+        return []
     # Path.glob would not take an absolute pattern.
-    return sorted(file for file in glob.glob(str(pattern)) if Path(file).is_file())  # noqa: PTH207
+    return sorted(file for file in glob.glob(pattern) if Path(file).is_file())  # noqa: PTH207
 
 
 def upload(environment: Environment, bucket: str, file: Path) -> str:
@@ -147,9 +152,13 @@ def classify(
     def run(image: str) -> Outcome:
         uri = image if image.startswith("s3://") else upload(environment, outputs["bucket"], Path(image))
         bucket, _, key = uri.removeprefix("s3://").partition("/")
-        started = states.start_execution(
-            stateMachineArn=machine, input=json.dumps({"s3_bucket": bucket, "s3_key": key})
-        )
+        record = json.dumps({"s3_bucket": bucket, "s3_key": key})
+        try:
+            started = states.start_execution(stateMachineArn=machine, input=record)
+        except ClientError as error:
+            raise WorkflowUnavailableError(
+                f"The workflow cannot be started: {error}.", "Run `invoke apply`, which mends what is missing."
+            ) from error
         return _wait(states, image, started["executionArn"])
 
     outcomes = []
@@ -194,11 +203,12 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
     """Show image, vehicle, confidence and assignment, or the error."""
     table = Table("image", "vehicle", "confidence", "assignment or error")
     for outcome in outcomes:
-        name = outcome.image.rpartition("/")[2]
+        name = escape(outcome.image.rpartition("/")[2])
         if outcome.succeeded:
             assignment = outcome.output["assignment"]
             place = f"loading bay {assignment['loading_bay']}, orders within {assignment['order_radius_km']} km"
             table.add_row(name, outcome.output["vehicle"], f"{outcome.output['confidence']:.3f}", place)
         else:
-            table.add_row(name, "", "", f"[red]{outcome.error or outcome.status}[/red] {outcome.cause[:100]}")
+            error = f"[red]{outcome.error or outcome.status}[/red] {escape(outcome.cause[:100])}"
+            table.add_row(name, "", "", error)
     return table

@@ -77,7 +77,7 @@ class LocalCloud:
         """Return the parts that were started, whether or not they still run; none when the cloud is down."""
         try:
             return [Part(**part) for part in json.loads(self._state.read_text())]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def up(self, port: int = 0) -> bool:
@@ -218,21 +218,22 @@ def _claim(port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise CloudError(
-                f"Port {port} on 127.0.0.1 cannot be used: {error.strerror}.", "Choose another, or 0 for a free one."
+                f"Port {port} on 127.0.0.1 cannot be used: {reason}.", "Choose another, or 0 for a free one."
             ) from error
         free: int = probe.getsockname()[1]
         return free
 
 
 def _signal_group(part: Part, number: signal.Signals) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(part.pid, os.WNOHANG)  # a leader that has crashed must not look like somebody else's process
     if part.command() and not part.is_running():
         return  # the process id now belongs to somebody else
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(part.pid, number)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(part.pid, os.WNOHANG)
 
 
 def _group_exists(part: Part) -> bool:

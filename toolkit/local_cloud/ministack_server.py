@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import threading
+from http import HTTPStatus
 from typing import Any
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+import botocore.session
 from ministack import app
 from ministack.core import lambda_runtime
-from ministack.services import cloudwatch, lambda_svc, stepfunctions
+from ministack.services import cloudwatch, lambda_svc, s3, stepfunctions
 
-_MOST_ALARMS = 100  # that one DescribeAlarms can name
+# What one alarm is made of when it watches a single metric, and when it watches an expression.
+_SINGLE_METRIC = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit")
+_FORGOTTEN = ("InsufficientDataActions", "EvaluateLowSampleCountPercentile", "Metrics", "ThresholdMetricId")
 _WORKER_ERROR = '"trace": traceback.format_exc()}'
 
 
@@ -69,23 +74,33 @@ def keep_tracing_configuration() -> None:
     stepfunctions._update_state_machine = keeping(stepfunctions._update_state_machine)
 
 
+def keep_alarms_in_full() -> None:
+    """Let PutMetricAlarm keep the members that MiniStack forgets."""
+    put = cloudwatch._put_metric_alarm
+    shape = _input_shape("PutMetricAlarm")
+
+    def put_metric_alarm(params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
+        answer = put(params, cbor_data, is_cbor, is_json)
+        request = cbor_data if is_cbor or is_json else _query_document(params, shape)
+        if alarm := cloudwatch._alarms.get(request.get("AlarmName")):
+            alarm.update({member: request[member] for member in _FORGOTTEN if member in request})
+        return answer
+
+    cloudwatch._put_metric_alarm = put_metric_alarm
+
+
 def describe_alarms_in_full() -> None:
     """Let DescribeAlarms return all of an alarm over the query protocol, which the Terraform provider speaks.
 
     MiniStack leaves most members out of its XML, while its JSON has them all: build the XML from that.
     """
     describe = cloudwatch._describe_alarms
+    shape = _input_shape("DescribeAlarms")
 
     def describe_alarms(params: Any, cbor_data: Any, is_cbor: bool, is_json: bool = False) -> Any:
         if is_cbor or is_json:
             return describe(params, cbor_data, is_cbor, is_json)
-        request: dict[str, Any] = {}
-        for name in ("AlarmNamePrefix", "StateValue", "MaxRecords", "NextToken"):
-            if value := cloudwatch._p(params, name):
-                request[name] = value
-        for name in ("AlarmNames", "AlarmTypes"):
-            members = (cloudwatch._p(params, f"{name}.member.{number}") for number in range(1, _MOST_ALARMS + 1))
-            request[name] = [member for member in members if member]
+        request = _query_document(params, shape) or {}
         status, headers, body = describe({}, request, False, True)
         result = json.loads(body)
         if "MetricAlarms" not in result:
@@ -93,11 +108,71 @@ def describe_alarms_in_full() -> None:
         for alarm in result["MetricAlarms"] + result["CompositeAlarms"]:
             if alarm.get("ExtendedStatistic"):
                 alarm.pop("Statistic", None)
+            if alarm.get("Metrics"):
+                for member in _SINGLE_METRIC:
+                    alarm.pop(member, None)
             for member in [key for key, value in alarm.items() if key.endswith("Timestamp") or value is None]:
                 del alarm[member]
         return cloudwatch._xml(status, "DescribeAlarmsResponse", _xml_element("DescribeAlarmsResult", result))
 
     cloudwatch._describe_alarms = describe_alarms
+
+
+def publish_message_attributes() -> None:
+    """Let a state machine's `sns:publish` pass its MessageAttributes on, by which subscribers filter."""
+    publish = stepfunctions._invoke_sns_publish
+
+    def invoke_sns_publish(resource: Any, request: dict[str, Any]) -> Any:
+        flat = dict(request)
+        for number, (name, attribute) in enumerate(request.get("MessageAttributes", {}).items(), start=1):
+            entry = f"MessageAttributes.entry.{number}"
+            flat[f"{entry}.Name"] = name
+            flat |= {f"{entry}.Value.{member}": value for member, value in attribute.items()}
+        return publish(resource, flat)
+
+    stepfunctions._SERVICE_DISPATCH["arn:aws:states:::sns:publish"] = invoke_sns_publish
+
+
+def encode_keys_of_versions() -> None:
+    """Let ListObjectVersions honour `encoding-type=url`, without which a key with a `+` can never be destroyed."""
+    list_versions = s3._list_object_versions
+
+    def list_object_versions(bucket: str, query: dict[str, Any]) -> Any:
+        status, headers, body = list_versions(bucket, query)
+        if s3._qp(query, "encoding-type", "") != "url" or status != HTTPStatus.OK:
+            return status, headers, body
+        root = ElementTree.fromstring(body)  # noqa: S314 - made by MiniStack a moment ago
+        namespace = root.tag.partition("}")[0] + "}"
+        for tag in ("Key", "Prefix", "KeyMarker", "NextKeyMarker"):
+            for element in root.iter(namespace + tag):
+                element.text = s3._url_encode(element.text or "")
+        ElementTree.SubElement(root, namespace + "EncodingType").text = "url"
+        return status, headers, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+
+    s3._list_object_versions = list_object_versions
+
+
+def _input_shape(action: str) -> Any:
+    return botocore.session.get_session().get_service_model("cloudwatch").operation_model(action).input_shape
+
+
+def _query_document(params: Any, shape: Any, name: str = "") -> Any:
+    """Return what a request of the query protocol says, typed as the service's model has it; None for what it omits."""
+    if shape.type_name == "structure":
+        members = {
+            member: _query_document(params, member_shape, f"{name}.{member}".lstrip("."))
+            for member, member_shape in shape.members.items()
+        }
+        return {member: value for member, value in members.items() if value is not None} or None
+    if shape.type_name == "list":
+        items: list[Any] = []
+        while (item := _query_document(params, shape.member, f"{name}.member.{len(items) + 1}")) is not None:
+            items.append(item)
+        return items or None
+    value = cloudwatch._p(params, name, None)
+    if value is None or shape.type_name not in ("boolean", "integer", "double"):
+        return value
+    return json.loads(value)
 
 
 def _xml_element(name: str, value: Any) -> str:
@@ -111,7 +186,10 @@ def _xml_element(name: str, value: Any) -> str:
 
 
 if __name__ == "__main__":
+    keep_alarms_in_full()
     describe_alarms_in_full()
     report_exception_class()
     keep_tracing_configuration()
+    publish_message_attributes()
+    encode_keys_of_versions()
     app.main()

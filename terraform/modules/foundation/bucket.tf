@@ -1,4 +1,4 @@
-# Layout: train/ test/ train.lst test.lst code/ models/ evaluation/ incoming/ uploads/ data_capture/
+# Layout: train/ test/ train.lst validation.lst test.lst code/ models/ evaluation/ incoming/ uploads/ data_capture/
 
 resource "aws_s3_bucket" "data" {
   bucket        = local.bucket

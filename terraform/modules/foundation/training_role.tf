@@ -29,16 +29,17 @@ resource "aws_iam_role_policy" "training" {
 }
 
 data "aws_iam_policy_document" "training" {
-  # SageMaker copies the four channels and our program into the container.
+  # Training copies the four channels and our program into the container; evaluation a model and the test images.
   statement {
-    sid     = "ReadChannelsAndCode"
+    sid     = "ReadChannelsCodeAndModels"
     actions = ["s3:GetObject"]
     resources = [
       "${local.bucket_arn}/code/*",
+      "${local.bucket_arn}/models/*",
       "${local.bucket_arn}/test/*",
-      "${local.bucket_arn}/test.lst",
       "${local.bucket_arn}/train/*",
       "${local.bucket_arn}/train.lst",
+      "${local.bucket_arn}/validation.lst",
     ]
   }
 
@@ -51,7 +52,7 @@ data "aws_iam_policy_document" "training" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["code/*", "evaluation/*", "models/*", "test*", "train*"]
+      values   = ["code/*", "evaluation/*", "models/*", "test*", "train*", "validation*"]
     }
   }
 

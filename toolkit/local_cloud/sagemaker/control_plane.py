@@ -137,6 +137,8 @@ class ControlPlane:
         configuration = self._stored(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"])
         if endpoint.description["EndpointStatus"] in ("Creating", "Updating"):
             raise ServiceError("ValidationException", f'Cannot update in-progress endpoint "{endpoint.name}".')
+        if endpoint.description["EndpointStatus"] == "Failed":  # all that AWS allows then is DeleteEndpoint
+            raise ServiceError("ValidationException", f'Cannot update failed endpoint "{endpoint.name}".')
         endpoint.update(request, configuration)
         return {"EndpointArn": endpoint.description["EndpointArn"]}
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import random
 import threading
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from toolkit.local_cloud.sagemaker.storage import Storage
 
+_logger = logging.getLogger(__name__)
 _FLUSH_SECONDS = 5
 _RECORDS_PER_FILE = 100
 
@@ -56,14 +60,17 @@ class DataCapture:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered as one file."""
+        """Write what is buffered as one file. When that fails the records are lost, but no request is."""
         with self._lock:
             records, self._records = self._records, []
         if records:
             now = datetime.now(UTC)
             name = f"{now:%Y/%m/%d/%H/%M-%S}-{now.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"
             body = "".join(record + "\n" for record in records).encode()
-            self._storage.upload(body, f"{self._prefix}/{name}", self._configuration.get("KmsKeyId"))
+            try:
+                self._storage.upload(body, f"{self._prefix}/{name}", self._configuration.get("KmsKeyId"))
+            except (BotoCoreError, ClientError) as error:
+                _logger.warning("%d captured records are lost: %s", len(records), error)
 
     def stop(self) -> None:
         """Write the rest and end."""
@@ -79,7 +86,7 @@ class DataCapture:
         header = self._configuration.get("CaptureContentTypeHeader", {})
         side = {"observedContentType": content_type, "mode": mode}
         if content_type in header.get("CsvContentTypes", []):
-            return side | {"data": data.decode(), "encoding": "CSV"}
+            return side | {"data": data.decode(errors="replace"), "encoding": "CSV"}
         if content_type in header.get("JsonContentTypes", []):
-            return side | {"data": data.decode(), "encoding": "JSON"}
+            return side | {"data": data.decode(errors="replace"), "encoding": "JSON"}
         return side | {"data": base64.b64encode(data).decode(), "encoding": "BASE64"}

@@ -6,10 +6,12 @@ configuration: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardr
 
 from __future__ import annotations
 
+import http.client
+import itertools
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from toolkit.local_cloud.sagemaker.data_capture import DataCapture
 from toolkit.local_cloud.sagemaker.metrics import EndpointMetrics
 from toolkit.local_cloud.sagemaker.model_container import ContainerUnhealthyError, ModelContainer, Response
 from toolkit.local_cloud.sagemaker.storage import Storage
+
+_DRAIN_SECONDS = 60  # as long as one response may take
 
 
 class ModelError(Exception):
@@ -29,6 +33,30 @@ class ModelError(Exception):
         self.status = status
 
 
+class RequestCounter:
+    """Counts the requests in flight, so that a fleet ends only when the last one has its answer."""
+
+    def __init__(self) -> None:
+        self._in_flight = 0
+        self._changed = threading.Condition()
+
+    def enter(self) -> None:
+        """Count a request that begins."""
+        with self._changed:
+            self._in_flight += 1
+
+    def leave(self) -> None:
+        """Count a request that has ended."""
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify_all()
+
+    def wait_for_none(self, seconds: float) -> None:
+        """Return when none is in flight any more, or when the time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_flight == 0, seconds)
+
+
 @dataclass(frozen=True)
 class Fleet:
     """What serves one endpoint configuration. Locally one process stands for all instances of a variant."""
@@ -38,6 +66,7 @@ class Fleet:
     container: ModelContainer
     capture: DataCapture | None
     metrics: EndpointMetrics
+    requests: RequestCounter = field(default_factory=RequestCounter)
 
     def stop(self) -> None:
         """End the container and write what is buffered."""
@@ -71,6 +100,7 @@ class Endpoint:
         self._directory = directory / self.name
         self._fleet: Fleet | None = None
         self._deleted = False
+        self._deployments = itertools.count(1)
         self._lock = threading.Lock()
         self.description: dict[str, Any] = {
             "EndpointName": self.name,
@@ -110,20 +140,28 @@ class Endpoint:
             ModelError: the container failed.
             LookupError: nothing serves yet.
         """
-        fleet = self._fleet
-        if fleet is None:
-            raise LookupError(self.name)
+        with self._lock:
+            fleet = self._fleet
+            if fleet is None:
+                raise LookupError(self.name)
+            fleet.requests.enter()
+        try:
+            return self._invoke(fleet, body, content_type, accept), fleet.variant
+        finally:
+            fleet.requests.leave()
+
+    def _invoke(self, fleet: Fleet, body: bytes, content_type: str, accept: str) -> Response:
         started = time.perf_counter()
         try:
             response = fleet.container.invoke(body, content_type, accept)
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             response = Response(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain", str(error).encode())
         fleet.metrics.record(response.status, time.perf_counter() - started)
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise ModelError(response.status, response.body.decode(errors="replace"))
         if fleet.capture:
             fleet.capture.record(body, content_type, response.body, response.content_type, str(uuid.uuid4()))
-        return response, fleet.variant
+        return response
 
     def _in_background(self, configuration: dict[str, Any], status_when_unhealthy: str) -> None:
         threading.Thread(target=self._deploy, args=(configuration, status_when_unhealthy), daemon=True).start()
@@ -131,7 +169,7 @@ class Endpoint:
     def _deploy(self, configuration: dict[str, Any], status_when_unhealthy: str) -> None:
         try:
             fleet = self._start_fleet(configuration)
-        except ContainerUnhealthyError as error:
+        except Exception as error:  # an endpoint must never stay Creating or Updating for good
             self.description |= {
                 "EndpointStatus": status_when_unhealthy,
                 "FailureReason": f"The primary container failed its health check: {error}"[:1024],
@@ -167,6 +205,7 @@ class Endpoint:
         if self._deleted:
             fleet.stop()
         if old:
+            old.requests.wait_for_none(_DRAIN_SECONDS)
             old.stop()
 
     def _start_fleet(self, configuration: dict[str, Any]) -> Fleet:
@@ -177,7 +216,8 @@ class Endpoint:
         except KeyError as error:
             raise ContainerUnhealthyError(f"there is no model {variant['ModelName']}") from error
         seconds = variant.get("ContainerStartupHealthCheckTimeoutInSeconds")
-        directory = self._directory / configuration["EndpointConfigName"]
+        # A folder for each deployment: the same configuration may be serving already.
+        directory = self._directory / f"{configuration['EndpointConfigName']}-{next(self._deployments)}"
         container = ModelContainer(model, directory, *([seconds] if seconds else []))
         capture = None
         settings = configuration.get("DataCaptureConfig")

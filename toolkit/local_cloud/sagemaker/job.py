@@ -7,6 +7,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 
 class JobFailedError(Exception):
     """The job cannot go on; the message becomes the FailureReason."""
@@ -59,6 +61,8 @@ class Job(ABC):
             status = "Stopped" if self.stop_requested.is_set() else "Completed"
         except JobFailedError as error:
             self.description["FailureReason"] = str(error)[:1024]
+        except ClientError as error:  # S3 or the role: what the request names is not there, or not allowed
+            self.description["FailureReason"] = f"ClientError: {error}"[:1024]
         except Exception as error:  # whatever goes wrong belongs into the job's description
             self.description["FailureReason"] = f"InternalServerError: {type(error).__name__}: {error}"[:1024]
         self.description[f"{self.kind}EndTime"] = time.time()

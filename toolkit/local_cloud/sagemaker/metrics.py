@@ -5,11 +5,15 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
 
 from __future__ import annotations
 
+import logging
 import threading
 from http import HTTPStatus
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from toolkit.local_cloud.sagemaker.storage import client
 
+_logger = logging.getLogger(__name__)
 _PUBLISH_SECONDS = 5
 
 
@@ -73,4 +77,7 @@ class EndpointMetrics:
                 "Unit": "Microseconds",
             }
         )
-        client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
+        try:
+            client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
+        except (BotoCoreError, ClientError) as error:
+            _logger.warning("the metrics of %d invocations are lost: %s", len(statuses), error)

@@ -73,7 +73,7 @@ class ModelContainer:
         """Send one request to /invocations.
 
         Raises:
-            OSError: the container does not answer.
+            OSError, http.client.HTTPException: the container does not answer, or breaks off.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_INVOCATION_SECONDS)
         try:

@@ -53,7 +53,10 @@ class Gateway:
             return self._invoke(found["name"], request)
         service, _, action = request.headers.get("X-Amz-Target", "").partition(".")
         if service == "SageMaker" and (handle := self._control_plane.action(action)):
-            document: Document = json.loads(request.get_data())
+            try:
+                document: Document = json.loads(request.get_data())
+            except ValueError as error:
+                return _error(ServiceError("SerializationException", str(error)))
             arn = document.get("ResourceArn")
             if arn and not self._control_plane.owns(arn):
                 return None

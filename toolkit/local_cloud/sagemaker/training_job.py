@@ -7,6 +7,7 @@ mode, https://github.com/aws/sagemaker-training-toolkit/blob/master/ENVIRONMENT_
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -35,6 +36,8 @@ class TrainingJob(Job):
     def __init__(self, request: dict[str, Any], arn: str, directory: Path) -> None:
         super().__init__(request, arn)
         self._directory = directory / request["TrainingJobName"]
+        self._channels: list[dict[str, Any]] = request.get("InputDataConfig", [])
+        self._out_of_time = False
         self._kms_key_id = request["OutputDataConfig"].get("KmsKeyId")
         self._output_uri = (
             f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/output"
@@ -95,7 +98,9 @@ class TrainingJob(Job):
         """Record the final status and the time that AWS would bill."""
         seconds = int(time.time() - self.description["TrainingStartTime"])
         self.description |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
-        if self.description["SecondaryStatus"] != "MaxRuntimeExceeded":
+        if self._out_of_time:
+            self._enter("MaxRuntimeExceeded", "The job exceeded its MaxRuntimeInSeconds")
+        else:
             self._enter(status, "")
         super().finish(status)
 
@@ -109,7 +114,7 @@ class TrainingJob(Job):
 
     def _download_channels(self, storage: Storage) -> None:
         fetched: dict[str, Path] = {}
-        for channel in self.request["InputDataConfig"]:
+        for channel in self._channels:
             uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
             target = self._directory / "input" / "data" / channel["ChannelName"]
             if uri in fetched:
@@ -126,7 +131,7 @@ class TrainingJob(Job):
                 "ContentType": channel.get("ContentType", ""),
                 "S3DistributionType": "FullyReplicated",
             }
-            for channel in self.request["InputDataConfig"]
+            for channel in self._channels
         }
         resources = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}
         for name, content in (
@@ -142,7 +147,7 @@ class TrainingJob(Job):
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         environment |= {
             "PYTHONUNBUFFERED": "1",
-            "SM_CHANNELS": json.dumps([channel["ChannelName"] for channel in self.request["InputDataConfig"]]),
+            "SM_CHANNELS": json.dumps([channel["ChannelName"] for channel in self._channels]),
             "SM_CURRENT_HOST": "algo-1",
             "SM_HOSTS": '["algo-1"]',
             "SM_HPS": json.dumps(parameters),
@@ -155,7 +160,7 @@ class TrainingJob(Job):
             "SM_OUTPUT_DIR": str(base / "output"),
             "TRAINING_JOB_NAME": self.request["TrainingJobName"],
         }
-        for channel in self.request["InputDataConfig"]:
+        for channel in self._channels:
             name = channel["ChannelName"]
             environment[f"SM_CHANNEL_{name.upper()}"] = str(base / "input" / "data" / name)
         environment.update(self.request.get("Environment", {}))
@@ -193,24 +198,35 @@ class TrainingJob(Job):
             selector.register(process.stdout, selectors.EVENT_READ)
             while not self.stop_requested.is_set():
                 selector.select(timeout=0.5)
+                # Asked before the read, so that the read has all that the program wrote. Whether the pipe is still open
+                # does not matter: a process that the program left behind may hold it.
+                ended = process.poll() is not None
                 chunk = process.stdout.read()
                 *lines, buffer = (buffer + (chunk or b"")).split(b"\n")
+                if ended and buffer:
+                    lines.append(buffer)
                 for line in lines:
                     text = line.decode(errors="replace")
                     log.write(text)
                     self._read_metrics(text)
                 log.flush()
-                if chunk == b"" and process.wait(timeout=_GRACE_SECONDS) is not None:
+                if ended:
                     return
+                if chunk == b"":  # the program has closed its output
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(timeout=0.5)
                 if time.monotonic() > deadline:
-                    self._enter("MaxRuntimeExceeded", "The job exceeded its MaxRuntimeInSeconds")
+                    self._out_of_time = True
                     self.stop_requested.set()
 
     def _read_metrics(self, line: str) -> None:
         """Keep the last value of each metric, read by the regular expressions of the request."""
         for definition in self.request["AlgorithmSpecification"].get("MetricDefinitions", []):
-            if found := re.search(definition["Regex"], line):
-                metric = {"MetricName": definition["Name"], "Value": float(found.group(1)), "Timestamp": time.time()}
+            found = re.search(definition["Regex"], line)
+            if not found:
+                continue
+            with contextlib.suppress(IndexError, TypeError, ValueError):  # what is no number is no value of the metric
+                metric = {"MetricName": definition["Name"], "Value": float(found[1]), "Timestamp": time.time()}
                 others = [m for m in self.description["FinalMetricDataList"] if m["MetricName"] != definition["Name"]]
                 self.description["FinalMetricDataList"] = [*others, metric]
 

@@ -1,0 +1,162 @@
+import io
+from types import SimpleNamespace
+
+import boto3
+import pytest
+from botocore.response import StreamingBody
+from botocore.stub import ANY, Stubber
+
+from toolkit import evaluation
+from toolkit.evaluation import EvaluationFailedError, evaluate, score
+from toolkit.infrastructure import Foundation
+from toolkit.staging import StagedDataset
+from toolkit.training import TrainedModel
+
+FOUNDATION = Foundation("vehicles", "arn:aws:kms:us-east-1:123456789012:key/1", "scones", "arn:aws:iam::1:role/train")
+STAGED = StagedDataset("vehicles", "folder", ("bicycle", "motorcycle"), "3,32,32", 20, 2, 2, "d" * 64, True)
+MODEL = TrainedModel("job", "pytorch", "s3://vehicles/model.tar.gz", "a" * 64, "image", {"threshold": 0.9}, 1, {})
+NAME = "job-evaluation"
+
+
+def test_accuracy_and_confusion():
+    labels = {"a": 0, "b": 0, "c": 1, "d": 1, "e": 1}
+    answers = {"a": [0.9, 0.1], "b": [0.2, 0.8], "c": [0.1, 0.9], "d": [0.4, 0.6], "e": [0.0, 1.0]}
+    result = score(labels, answers, 2)
+    assert result.accuracy == pytest.approx(4 / 5)
+    assert result.test_images == 5
+    assert result.confusion == [[1, 1], [0, 3]]
+
+
+def test_three_classes():
+    result = score({"a": 2, "b": 1}, {"a": [0.1, 0.2, 0.7], "b": [0.5, 0.3, 0.2]}, 3)
+    assert result.accuracy == 0.5
+    assert result.confusion == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
+
+
+def test_answers_for_other_images_do_not_count():
+    assert score({"a": 0}, {"a": [1.0, 0.0], "other": [0.0, 1.0]}, 2).test_images == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [0.2, 0.3, 0.5],
+        [0.9],
+        [],
+        [[0.1, 0.9]],
+        [[0.1], [0.2, 0.7]],
+        [float("nan"), 0.5],
+        [float("inf"), 0.5],
+        [-3.1, 4.2],  # logits
+        ["bicycle", "motorcycle"],
+        {"predictions": [0.1, 0.9]},
+        "0.9",
+        None,
+    ],
+)
+def test_what_is_no_list_of_probabilities_is_refused(answer):
+    with pytest.raises(EvaluationFailedError, match=r"for a, not 2 probabilities\. Train again"):
+        score({"a": 0}, {"a": answer}, 2)
+
+
+def test_a_missing_answer_is_refused():
+    with pytest.raises(EvaluationFailedError, match="answered None for b"):
+        score({"a": 0, "b": 1}, {"a": [1.0, 0.0]}, 2)
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """An environment whose answers a test writes down beforehand."""
+    clients = {
+        name: boto3.client(name, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+        for name in ("s3", "sagemaker")
+    }
+    monkeypatch.setattr(evaluation.time, "sleep", lambda seconds: None)
+    with Stubber(clients["s3"]) as s3, Stubber(clients["sagemaker"]) as sagemaker:
+        yield SimpleNamespace(
+            s3=s3, sagemaker=sagemaker, environment=SimpleNamespace(client=clients.__getitem__, is_local=True)
+        )
+
+
+def stored(content: str) -> dict:
+    body = content.encode()
+    return {"Body": StreamingBody(io.BytesIO(body), len(body))}
+
+
+def expect_job(sagemaker: Stubber, *descriptions: dict) -> None:
+    sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:us-east-1:123456789012:model/m"})
+    sagemaker.add_response(
+        "create_transform_job",
+        {"TransformJobArn": "arn:aws:sagemaker:us-east-1:123456789012:transform-job/t"},
+        {
+            "TransformJobName": NAME,
+            "ModelName": NAME,
+            "MaxConcurrentTransforms": ANY,
+            "BatchStrategy": "SingleRecord",
+            "TransformInput": {
+                "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": STAGED.test_uri}},
+                "ContentType": "image/png",
+            },
+            "TransformOutput": {
+                "S3OutputPath": "s3://vehicles/evaluation/job",
+                "Accept": "application/json",
+                "KmsKeyId": FOUNDATION.kms_key_arn,
+            },
+            "TransformResources": ANY,
+        },
+    )
+    for description in descriptions:
+        answer = {
+            "TransformJobName": NAME,
+            "TransformJobArn": "arn:aws:sagemaker:us-east-1:123456789012:transform-job/t",
+            "ModelName": NAME,
+            "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://a"}}},
+            "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+            "CreationTime": 0,
+            **description,
+        }
+        sagemaker.add_response("describe_transform_job", answer, {"TransformJobName": NAME})
+
+
+def test_the_artifact_is_measured_and_its_model_taken_away(aws):
+    expect_job(aws.sagemaker, {"TransformJobStatus": "InProgress"}, {"TransformJobStatus": "Completed"})
+    aws.sagemaker.add_response("delete_model", {}, {"ModelName": NAME})
+    aws.s3.add_response("get_object", stored("0\t0\ta.png\n"), {"Bucket": "vehicles", "Key": "test.lst"})
+    aws.s3.add_response(
+        "get_object", stored("[0.9, 0.1]"), {"Bucket": "vehicles", "Key": "evaluation/job/a.png.out"}
+    )
+    result = evaluate(aws.environment, FOUNDATION, STAGED, MODEL)
+    assert (result.accuracy, result.test_images) == (1.0, 1)
+    aws.sagemaker.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+def test_a_job_that_fails_says_why_and_leaves_no_model(aws, status):
+    expect_job(aws.sagemaker, {"TransformJobStatus": status, "FailureReason": "The model does not load."})
+    aws.sagemaker.add_response("delete_model", {}, {"ModelName": NAME})
+    with pytest.raises(EvaluationFailedError, match=r"The model does not load\. Nothing is recorded"):
+        evaluate(aws.environment, FOUNDATION, STAGED, MODEL)
+    aws.sagemaker.assert_no_pending_responses()
+
+
+def test_a_job_that_takes_too_long_is_stopped(aws, monkeypatch):
+    monkeypatch.setattr(evaluation, "_LIMIT_SECONDS", -1)
+    expect_job(aws.sagemaker, {"TransformJobStatus": "InProgress"})
+    aws.sagemaker.add_response("stop_transform_job", {}, {"TransformJobName": NAME})
+    aws.sagemaker.add_response("delete_model", {}, {"ModelName": NAME})
+    with pytest.raises(EvaluationFailedError, match="still InProgress"):
+        evaluate(aws.environment, FOUNDATION, STAGED, MODEL)
+    aws.sagemaker.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("answer", ["not JSON", None])
+def test_an_answer_that_cannot_be_read_is_named(aws, answer):
+    expect_job(aws.sagemaker, {"TransformJobStatus": "Completed"})
+    aws.sagemaker.add_response("delete_model", {}, {"ModelName": NAME})
+    aws.s3.add_response("get_object", stored("0\t0\ta.png\n"))
+    if answer is None:
+        aws.s3.add_client_error("get_object", "NoSuchKey")
+    else:
+        aws.s3.add_response("get_object", stored(answer))
+    with pytest.raises(EvaluationFailedError, match=r"s3://vehicles/evaluation/job/a\.png\.out cannot be read"):
+        evaluate(aws.environment, FOUNDATION, STAGED, MODEL)
