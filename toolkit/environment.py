@@ -85,9 +85,9 @@ class Environment:
         """
         if self.is_local:
             self.cloud.check()
-            # Whatever account the caller is logged in to, `local` must never reach it.
-            for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-                os.environ.pop(name, None)
+            # Whatever the caller is logged in to or has set for AWS, `local` must never reach it.
+            for name in [name for name in os.environ if name.startswith("AWS_")]:
+                del os.environ[name]
             os.environ.update(self.cloud.variables())
             return
         try:

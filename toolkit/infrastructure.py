@@ -135,10 +135,10 @@ class Infrastructure:
     def foundation(self) -> Foundation | None:
         """Return the foundation, or None before the first apply."""
         outputs = self.outputs()
-        found = {field.name: outputs.get(field.name) for field in fields(Foundation)}
-        if not all(found.values()):  # none, or an apply that was cut short
+        names = [field.name for field in fields(Foundation)]
+        if not all(outputs.get(name) for name in names):  # none, or an apply that was cut short
             return None
-        return Foundation(**found)
+        return Foundation(**{name: outputs[name] for name in names})
 
     def _run(self, command: str, **options: Any) -> subprocess.CompletedProcess[str]:
         arguments = self._terraform.generate_cmd_string(command, **options)

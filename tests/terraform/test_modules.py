@@ -14,7 +14,9 @@ from toolkit.infrastructure import provider_variables
 
 TERRAFORM = Path(__file__).resolve().parents[2] / "terraform"
 ROOTS = sorted({file.parent.relative_to(TERRAFORM).as_posix() for file in TERRAFORM.rglob("versions.tf")})
-ENVIRONMENTS = sorted(file.parent.relative_to(TERRAFORM).as_posix() for file in TERRAFORM.glob("environments/*/main.tf"))
+ENVIRONMENTS = sorted(
+    file.parent.relative_to(TERRAFORM).as_posix() for file in TERRAFORM.glob("environments/*/main.tf")
+)
 TESTED = sorted({file.parents[1].relative_to(TERRAFORM).as_posix() for file in TERRAFORM.rglob("*.tftest.hcl")})
 LIMIT_SECONDS = 300
 

@@ -122,9 +122,7 @@ def test_the_artifact_is_measured_and_its_model_taken_away(aws):
     expect_job(aws.sagemaker, {"TransformJobStatus": "InProgress"}, {"TransformJobStatus": "Completed"})
     aws.sagemaker.add_response("delete_model", {}, {"ModelName": NAME})
     aws.s3.add_response("get_object", stored("0\t0\ta.png\n"), {"Bucket": "vehicles", "Key": "test.lst"})
-    aws.s3.add_response(
-        "get_object", stored("[0.9, 0.1]"), {"Bucket": "vehicles", "Key": "evaluation/job/a.png.out"}
-    )
+    aws.s3.add_response("get_object", stored("[0.9, 0.1]"), {"Bucket": "vehicles", "Key": "evaluation/job/a.png.out"})
     result = evaluate(aws.environment, FOUNDATION, STAGED, MODEL)
     assert (result.accuracy, result.test_images) == (1.0, 1)
     aws.sagemaker.assert_no_pending_responses()

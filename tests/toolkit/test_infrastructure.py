@@ -281,5 +281,5 @@ def test_a_folder_that_cannot_be_written_is_a_readable_error(project, monkeypatc
     (folder / "terraform.rc").unlink()
     folder.rmdir()
     folder.touch()
-    with pytest.raises(TerraformUnavailableError, match="terraform.rc cannot be written"):
+    with pytest.raises(TerraformUnavailableError, match=r"terraform\.rc cannot be written"):
         provider_variables(Environment("local"))

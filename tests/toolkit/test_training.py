@@ -205,7 +205,8 @@ def artifact(members: dict[str, str]) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("members", "properties"), [({"./model.json": '{"threshold": 0.8}'}, {"threshold": 0.8}), ({"model.params": ""}, {})]
+    ("members", "properties"),
+    [({"./model.json": '{"threshold": 0.8}'}, {"threshold": 0.8}), ({"model.params": ""}, {})],
 )
 def test_a_completed_job_gives_a_model(running, members, properties):
     boto3.client("s3").put_object(Bucket="vehicles", Key="models/1/model.tar.gz", Body=artifact(members))

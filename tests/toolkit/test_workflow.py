@@ -56,7 +56,7 @@ def test_a_name_may_be_absolute(photos):
 
 @pytest.mark.parametrize("name", ["absent.png", "*.gif", "empty", "a.png/inside", "x" * 300, "null\0byte"])
 def test_a_name_that_stands_for_nothing_is_refused_though_others_do(photos, name):
-    with pytest.raises(ImageNotUsableError, match="There is no image .*Name a file, a folder, a pattern"):
+    with pytest.raises(ImageNotUsableError, match=r"There is no image .*Name a file, a folder, a pattern"):
         find_images(["a.png", name])
 
 

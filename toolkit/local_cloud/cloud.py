@@ -98,11 +98,15 @@ class LocalCloud:
         self._prepare_directory()
         ministack_port = _claim(port)
         sagemaker_port = _claim(0)
-        environment = {**os.environ, **_variables(ministack_port, sagemaker_port), "PYTHONPATH": str(self._project)}
+        # Nothing of the caller's AWS settings: a profile, a token or an address of one service would lead elsewhere.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment |= {**_variables(ministack_port, sagemaker_port), "PYTHONPATH": str(self._project)}
         environment |= {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(ministack_port), "LOG_LEVEL": "WARNING"}
+        # MiniStack unpacks the functions into the temporary folder and leaves them there.
+        temporary = self.directory / "tmp"
+        temporary.mkdir(exist_ok=True)
+        environment["TMPDIR"] = str(temporary)
         environment |= {"IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0"}  # they would listen on every interface
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            environment.pop(name, None)
         sagemaker = ["toolkit.local_cloud.sagemaker.server", str(sagemaker_port), str(self.directory / "sagemaker")]
         parts = []
         try:
@@ -134,8 +138,10 @@ class LocalCloud:
             self.directory / "terraform.tfstate",
             self.directory / "terraform.tfstate.backup",
         ):
-            leftover.unlink(missing_ok=True)
-        shutil.rmtree(self.directory / "sagemaker", ignore_errors=True)
+            if leftover.exists():
+                leftover.unlink()
+        for folder in ("sagemaker", "tmp"):
+            shutil.rmtree(self.directory / folder, ignore_errors=True)
 
     def check(self) -> None:
         """Make sure that all parts run.

@@ -303,6 +303,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
         # What the person who starts the cloud may carry, and no job may see.
         patch.setenv("AWS_SESSION_TOKEN", "of-the-caller")
         patch.setenv("AWS_ACCESS_KEY_ID", "of-the-caller")
+        patch.setenv("AWS_PROFILE", "of-the-caller")
+        patch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
         patch.setenv("GITHUB_TOKEN", "of-the-caller")
         cloud.up()
     yield cloud

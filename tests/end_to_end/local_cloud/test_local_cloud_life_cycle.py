@@ -39,7 +39,7 @@ def listening_addresses(processes):
         with contextlib.suppress(FileNotFoundError):
             for descriptor in Path(f"/proc/{process}/fd").iterdir():
                 with contextlib.suppress(FileNotFoundError):
-                    sockets.add(os.readlink(descriptor))
+                    sockets.add(str(descriptor.readlink()))
     addresses = []
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(FileNotFoundError):  # a machine without IPv6

@@ -168,7 +168,7 @@ def test_capture_writes_several_records_to_a_file_by_the_hour(aws, serving, endp
             "encoding": "JSON",
         }
         assert record["eventVersion"] == "0"
-        assert datetime.strptime(record["eventMetadata"]["inferenceTime"], "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007
+        assert datetime.strptime(record["eventMetadata"]["inferenceTime"], "%Y-%m-%dT%H:%M:%SZ")
 
 
 def test_capture_that_cannot_be_written_fails_no_request(sagemaker, serving, runtime):

@@ -193,6 +193,7 @@ class Endpoint:
                     }
                 ],
             }
+            self.description.pop("DataCaptureConfig", None)
             if "DataCaptureConfig" in configuration:
                 capture = configuration["DataCaptureConfig"]
                 self.description["DataCaptureConfig"] = {

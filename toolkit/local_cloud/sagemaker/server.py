@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -53,18 +53,21 @@ class Gateway:
             return self._invoke(found["name"], request)
         service, _, action = request.headers.get("X-Amz-Target", "").partition(".")
         if service == "SageMaker" and (handle := self._control_plane.action(action)):
-            try:
-                document: Document = json.loads(request.get_data())
-            except ValueError as error:
-                return _error(ServiceError("SerializationException", str(error)))
-            arn = document.get("ResourceArn")
-            if arn and not self._control_plane.owns(arn):
-                return None
-            try:
-                return _json(handle(document))
-            except ServiceError as error:
-                return _error(error)
+            return self._act(handle, request)
         return None
+
+    def _act(self, handle: Callable[[Document], Document], request: Request) -> Response | None:
+        try:
+            document: Document = json.loads(request.get_data())
+        except ValueError as error:
+            return _error(ServiceError("SerializationException", str(error)))
+        arn = document.get("ResourceArn")
+        if arn and not self._control_plane.owns(arn):
+            return None
+        try:
+            return _json(handle(document))
+        except ServiceError as error:
+            return _error(error)
 
     def _invoke(self, name: str, request: Request) -> Response:
         body = request.get_data()

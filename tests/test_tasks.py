@@ -1,0 +1,89 @@
+"""The command line: what it lists, and how it tells of failures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.program import Program
+from invoke.tasks import task
+
+import tasks
+from toolkit.errors import ToolkitError
+
+PROJECT = Path(__file__).resolve().parents[1]
+NAMES = {"apply", "classify", "demo", "destroy", "package", "plan", "stage", "train"}
+CLOUD_NAMES = {"down", "env", "status", "up"}
+
+
+class TooWarmError(ToolkitError):
+    exit_code = 7
+
+
+def failing(error: BaseException) -> None:
+    @tasks.readable
+    def bake() -> None:
+        raise error
+
+    bake()
+
+
+def test_the_list_reads_like_a_table_of_contents():
+    command = [sys.executable, "-m", "invoke", "--list", "--list-format=json"]
+    completed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=True)
+    listed = json.loads(completed.stdout)
+    assert {task["name"] for task in listed["tasks"]} >= NAMES
+    assert {task["name"] for task in listed["collections"][0]["tasks"]} >= CLOUD_NAMES
+    assert all(task["help"] for task in listed["tasks"])
+
+
+@pytest.mark.parametrize("name", sorted(tasks.ns.task_names))
+def test_every_option_is_explained(name):
+    listed = tasks.ns[name]
+    assert all(argument.help for argument in listed.get_arguments())
+    assert listed.__doc__
+
+
+def test_every_task_on_an_environment_is_local_unless_told_otherwise():
+    for name in NAMES - {"demo"}:
+        (option,) = [argument for argument in tasks.ns[name].get_arguments() if "env" in argument.names]
+        assert option.default == "local"
+
+
+def test_a_failure_with_a_remedy_becomes_one_message_and_its_exit_code():
+    with pytest.raises(Exit) as caught:
+        failing(TooWarmError("The oven is too warm.", "Open its door."))
+    assert caught.value.message == "bake: The oven is too warm. Open its door."
+    assert caught.value.code == 7
+    assert caught.value.__suppress_context__
+
+
+def test_an_interrupt_becomes_one_message():
+    with pytest.raises(Exit) as caught:
+        failing(KeyboardInterrupt())
+    assert (caught.value.message, caught.value.code) == ("bake: interrupted.", 130)
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        failing(ZeroDivisionError())
+
+
+def test_invoke_prints_the_message_alone(capsys):
+    @task
+    @tasks.readable
+    def bake(c: Context) -> None:
+        """Bake."""
+        raise TooWarmError("The oven is too warm.", "Open its door.")
+
+    with pytest.raises(SystemExit) as caught:
+        Program(namespace=Collection(bake)).run(["invoke", "bake"])
+    assert caught.value.code == 7
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "bake: The oven is too warm. Open its door.\n")
