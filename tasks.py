@@ -43,12 +43,16 @@ def readable(function: Task) -> Task:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         from toolkit.errors import ToolkitError
 
         try:
             return function(*args, **kwargs)
         except ToolkitError as error:
             raise Exit(f"{function.__name__}: {error}", code=error.exit_code) from None
+        except (BotoCoreError, ClientError) as error:
+            raise Exit(f"{function.__name__}: AWS refused or did not answer: {error}", code=1) from None
         except KeyboardInterrupt:
             raise Exit(f"{function.__name__}: interrupted.", code=130) from None
 
@@ -62,8 +66,8 @@ def demo(
     archive: str = "",
     classes: str = "",
     algorithm: str = "pytorch",
-    epochs: int = 8,
-    seed: int = 1,
+    epochs: str = "8",
+    seed: str = "1",
     keep: bool = False,
 ) -> None:
     """Run everything once on an embedded AWS, on this laptop: stage, train, deploy, classify, fail, destroy."""
@@ -94,10 +98,10 @@ def train(
     archive: str = "",
     classes: str = "",
     algorithm: str = "pytorch",
-    epochs: int = 8,
-    seed: int = 1,
+    epochs: str = "8",
+    seed: str = "1",
     instance_type: str = "",
-    maximum_seconds: int = 3600,
+    maximum_seconds: str = "3600",
 ) -> None:
     """Train on the staged dataset (staging it if needed), evaluate, and write the release record."""
     from toolkit import pipeline
@@ -144,9 +148,9 @@ def plan(c: Context, env: str = "local") -> None:
     from toolkit.progress import console
 
     environment = _activate(env)
-    pipeline.package_functions(environment)
     infrastructure = Infrastructure(environment)
     infrastructure.init()
+    pipeline.package_functions(environment)
     changes = infrastructure.plan()
     console.print(f"{changes} changes")
     if changes:
@@ -192,13 +196,13 @@ def destroy(c: Context, env: str = "local") -> None:
 
 @task(help={"port": "of all but SageMaker; 0 takes a free one; default: cloud.port"})
 @readable
-def up(c: Context, port: int = 0) -> None:
+def up(c: Context, port: str = "") -> None:
     """Start the embedded AWS on 127.0.0.1."""
     from toolkit.environment import LOCAL, Environment
     from toolkit.progress import console
 
     environment = Environment(LOCAL)
-    if environment.cloud.up(port or int(c.cloud.port)):
+    if environment.cloud.up(_number("port", port or str(c.cloud.port))):
         environment.releases_file.unlink(missing_ok=True)  # of an embedded AWS that is no more
     _print_status(environment, console)
 
@@ -252,10 +256,18 @@ def _classes(c: Context, classes: str) -> list[str]:
     return [name.strip() for name in (classes or c.dataset.classes).split(",")]
 
 
-def _settings(**chosen: Any) -> TrainingSettings:
+def _settings(algorithm: str, instance_type: str = "", **numbers: str) -> TrainingSettings:
     from toolkit.training import TrainingSettings
 
-    return TrainingSettings(**chosen)
+    chosen = {name: _number(name, text) for name, text in numbers.items()}
+    return TrainingSettings(algorithm=algorithm, instance_type=instance_type, **chosen)
+
+
+def _number(name: str, text: str) -> int:
+    """Read a whole number: invoke's own integers would answer a mistake with a traceback."""
+    if not text.isdecimal():
+        raise Exit(f"--{name.replace('_', '-')} takes a whole number, not `{text}`.", code=2)
+    return int(text)
 
 
 def _print_status(environment: Any, console: Any) -> None:

@@ -18,7 +18,7 @@ from toolkit import pipeline
 from toolkit.bad_images import BadImage, bad_images
 from toolkit.environment import BUILD, LOCAL, Environment
 from toolkit.errors import ToolkitError
-from toolkit.infrastructure import Infrastructure, require_terraform
+from toolkit.infrastructure import Infrastructure
 from toolkit.local_cloud.inventory import inventory
 from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM, python_of
 from toolkit.notifications import listening
@@ -53,7 +53,7 @@ def run_demo(archive: str, classes: Sequence[str], settings: TrainingSettings, *
 
     Raises:
         CloudInUseError: the embedded AWS runs already.
-        TerraformUnavailableError: Terraform is missing or too old.
+        TerraformUnavailableError: Terraform is missing or too old, or does not get its provider.
         DemoFailedError: something ended otherwise than it should; the summary says what.
     """
     environment = Environment(LOCAL)
@@ -63,7 +63,7 @@ def run_demo(archive: str, classes: Sequence[str], settings: TrainingSettings, *
         )
     clock = _Clock()
     # Before anything is started: the likeliest things to be wrong.
-    require_terraform()
+    Infrastructure(environment).init()
     loaded = pipeline.load_dataset(archive, classes)
     environment.cloud.up()
     environment.releases_file.unlink(missing_ok=True)  # of an embedded AWS that is no more

@@ -90,6 +90,11 @@ class Environment:
                 del os.environ[name]
             os.environ.update(self.cloud.variables())
             return
+        if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+            raise CredentialsMissingError(
+                f"AWS_ENDPOINT_URL leads to {endpoint}, not to the account of `{self.name}`.",
+                "Use a shell without `invoke cloud.env`.",
+            )
         try:
             region = os.environ.get("AWS_REGION") or boto3.session.Session().region_name
             identity = boto3.client("sts", region_name=region or "us-east-1", config=_CLIENT)

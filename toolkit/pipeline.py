@@ -98,9 +98,9 @@ def deploy(environment: Environment) -> dict[str, Any]:
     Raises:
         TerraformFailedError: with Terraform's own words.
     """
-    package_functions(environment)
     infrastructure = Infrastructure(environment)
     infrastructure.init()
+    package_functions(environment)
     infrastructure.apply()
     return infrastructure.outputs()
 
@@ -111,9 +111,9 @@ def destroy(environment: Environment) -> None:
     Raises:
         TerraformFailedError: with Terraform's own words.
     """
-    package_functions(environment)  # the configuration names the zips, also when it is destroyed
     infrastructure = Infrastructure(environment)
     infrastructure.init()
+    package_functions(environment)  # the configuration names the zips, also when it is destroyed
     name = infrastructure.outputs().get("name")
     infrastructure.destroy()
     if name:

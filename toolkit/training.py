@@ -240,9 +240,12 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 @contextmanager
 def _stopping_on_interrupt(job: Any) -> Iterator[None]:
-    """Stop the job on Ctrl-C, and wait until it has stopped: nothing may go on being billed unseen."""
+    """Stop the job when it is not watched any more: nothing may go on being billed unseen. On Ctrl-C, wait for its end."""
     try:
         yield
+    except Exception:
+        job.stop()
+        raise
     except KeyboardInterrupt:
         console.print("Stopping the training job ...")
         job.stop()

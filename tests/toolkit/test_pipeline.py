@@ -80,9 +80,9 @@ def test_a_foundation_that_is_not_made_is_no_foundation(terraform):
         foundation_of(Environment("local"))
 
 
-def test_deploying_packages_first(terraform):
+def test_deploying_packages_before_it_applies(terraform):
     assert deploy(Environment("local")) == {"name": "scones"}
-    assert terraform.calls == ["package", "init", "apply"]
+    assert terraform.calls == ["init", "package", "apply"]
 
 
 def test_a_model_that_was_trained_and_measured_becomes_the_release(terraform, monkeypatch):
@@ -131,7 +131,7 @@ def logs(monkeypatch):
 def test_destroying_an_account_leaves_the_logs_of_others_and_the_record(terraform, logs):
     Environment("dev").releases_file.write_text("{}")
     destroy(Environment("dev"))
-    assert terraform.calls == ["package", "init", "destroy"]
+    assert terraform.calls == ["init", "package", "destroy"]
     streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
     assert [stream["logStreamName"] for stream in streams] == ["others-1/algo-1"]
     assert Environment("dev").releases_file.exists()

@@ -227,7 +227,8 @@ def _claim(port: int) -> int:
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise CloudError(
-                f"Port {port} on 127.0.0.1 cannot be used: {reason}.", "Choose another, or 0 for a free one."
+                f"Port {port} on 127.0.0.1 cannot be used: {reason.rstrip('.')}.",
+                "Choose another, or 0 for a free one.",
             ) from error
         free: int = probe.getsockname()[1]
         return free

@@ -1,0 +1,1 @@
+"""Tests. They mirror the code; `end_to_end` drives the embedded AWS."""
