@@ -259,7 +259,7 @@ def _classes(c: Context, classes: str) -> list[str]:
 def _settings(algorithm: str, instance_type: str = "", **numbers: str) -> TrainingSettings:
     from toolkit.training import TrainingSettings
 
-    chosen = {name: _number(name, text) for name, text in numbers.items()}
+    chosen: dict[str, Any] = {name: _number(name, text) for name, text in numbers.items()}
     return TrainingSettings(algorithm=algorithm, instance_type=instance_type, **chosen)
 
 

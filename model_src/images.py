@@ -51,7 +51,9 @@ def decode(body: bytes) -> Image.Image:
             return upright.convert("RGB")
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(f"The image has too many pixels; at most {MAX_PIXELS} are accepted.") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, EOFError) as error:
+    except UnidentifiedImageError as error:  # its message shows a memory address
+        raise ImageUnreadable("The body is not a readable PNG or JPEG image: unknown format") from error
+    except (OSError, SyntaxError, EOFError) as error:
         raise ImageUnreadable(f"The body is not a readable PNG or JPEG image: {error}") from error
 
 

@@ -240,7 +240,7 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 @contextmanager
 def _stopping_on_interrupt(job: Any) -> Iterator[None]:
-    """Stop the job when it is not watched any more: nothing may go on being billed unseen. On Ctrl-C, wait for its end."""
+    """Stop the job when nobody watches it any more, so that nothing is billed unseen; on Ctrl-C, wait for its end."""
     try:
         yield
     except Exception:

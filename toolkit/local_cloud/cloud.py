@@ -225,10 +225,9 @@ def _claim(port: int) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = (error.strerror or "") if isinstance(error, OSError) else str(error).rstrip(".")
             raise CloudError(
-                f"Port {port} on 127.0.0.1 cannot be used: {reason.rstrip('.')}.",
-                "Choose another, or 0 for a free one.",
+                f"Port {port} on 127.0.0.1 cannot be used: {reason}.", "Choose another, or 0 for a free one."
             ) from error
         free: int = probe.getsockname()[1]
         return free
