@@ -66,7 +66,7 @@ def demo(
     archive: str = "",
     classes: str = "",
     algorithm: str = "pytorch",
-    epochs: str = "8",
+    epochs: str = "6",
     seed: str = "1",
     keep: bool = False,
 ) -> None:
@@ -98,7 +98,7 @@ def train(
     archive: str = "",
     classes: str = "",
     algorithm: str = "pytorch",
-    epochs: str = "8",
+    epochs: str = "6",
     seed: str = "1",
     instance_type: str = "",
     maximum_seconds: str = "3600",

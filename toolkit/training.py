@@ -71,7 +71,7 @@ class TrainingSettings:
     """
 
     algorithm: str = PYTORCH
-    epochs: int = 8
+    epochs: int = 6
     seed: int = 1
     instance_type: str = ""
     maximum_seconds: int = 3600
