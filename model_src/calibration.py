@@ -50,7 +50,7 @@ def choose_threshold(probabilities: Array, labels: Labels, target_error: float) 
     and the only guard when no held-out image happens to be wrong.
 
     In cross-validation with 100 held-out images and a target of 1 %, further images came out with 1.1 % errors at
-    83 % accepted. Without slack it was 0.9 % at 78 %, but one calibration in twenty accepted hardly a third.
+    83 % accepted. Without slack it was 0.9 % at 78 %, but one calibration in twenty accepted little more than a third.
 
     Args:
         probabilities: Calibrated, [N, K].
