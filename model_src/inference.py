@@ -53,10 +53,9 @@ def model_fn(model_dir: str) -> Classifier:
     folder = Path(model_dir)
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     classes = tuple(description["classes"])
-    network = Network(len(classes))
+    network = Network(len(classes)).eval().requires_grad_(False)
+    fold_batch_norm(network)  # as the weights are
     network.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
-    network.eval().requires_grad_(False)
-    fold_batch_norm(network)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     preprocessing = description["preprocessing"]
     classifier = Classifier(

@@ -19,14 +19,14 @@ from augmentation import vary
 from errors import TrainingError
 from examples import Examples
 from hyperparameters import Hyperparameters
-from network import Network, load_imagenet_body, mirrored_logits
+from network import Network, fold_batch_norm, load_imagenet_body, mirrored_logits
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 log = logging.getLogger("train")
 
-HEAD_RATE = 10 / 3  # the head's learning rate is this many times the body's
+HEAD_RATE = 20 / 3  # the head's learning rate is this many times the body's
 LABEL_SMOOTHING = 0.1  # some labels are wrong; do not insist on certainty
 AVERAGING = 0.95  # share of the averaged weights that stays at each step
 SMALL_EPOCHS, SMALL_SIDE = 2 / 3, 0.75  # the first two thirds of the epochs see images of three quarters the side
@@ -71,13 +71,18 @@ def logits_of(network: Network, examples: Examples, side: int) -> NDArray[np.flo
 
 
 def start(settings: Hyperparameters, train: Examples, side: int) -> Network:
-    """Make the network that fine-tuning starts from: ImageNet body and best linear head, or random weights."""
+    """Make the network that fine-tuning starts from: ImageNet body and best linear head, or random weights.
+
+    The statistics of a small batch are worse than ImageNet's, so fine-tuning would leave the batch normalizations as
+    they are; folded into the convolutions they cost nothing, and an epoch takes a quarter less time.
+    """
     network = Network(settings.num_classes)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not settings.use_pretrained_model:
         return network
     load_imagenet_body(network, pretrained_weights())
     network.eval()
+    fold_batch_norm(network)
     with torch.no_grad():
         pairs = [torch.stack([network.features(b), network.features(b.flip(3))]) for b in batches_of(train, side)]
     features = torch.cat(pairs, dim=1).flatten(0, 1)
@@ -123,7 +128,8 @@ class Fit:
     accuracy: float
 
     def save(self, path: Path) -> None:
-        """Write the weights as a plain state dict, which `weights_only=True` loads, in older versions of torch too."""
+        """Write the folded weights as a plain state dict: `weights_only=True` loads it, also in older torch."""
+        fold_batch_norm(self.network.eval())
         torch.save(self.network.state_dict(), path)
 
 
@@ -153,10 +159,6 @@ def fine_tune(settings: Hyperparameters, train: Examples, validation: Examples) 
         epoch_side = side_of_epoch(epoch, settings.epochs, side)
         at_once = max(1, PIXELS_AT_ONCE // epoch_side**2)
         network.train()
-        if settings.use_pretrained_model:  # a small batch's statistics are worse than ImageNet's
-            for module in network.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
         order = torch.randperm(len(train), generator=dice).numpy()
         losses, hits = 0.0, 0
         for first in range(0, per_epoch * size, size):

@@ -123,7 +123,7 @@ def load_imagenet_body(network: Network, path: str) -> None:
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Fold every batch normalization into the convolution before it, in place, for serving (call `eval()` first).
+    """Fold every batch normalization into the convolution before it, in place (call `eval()` first).
 
     gamma (w x - mean) / sqrt(var + eps) + beta is itself a convolution with a bias: the same numbers in less time.
     """
