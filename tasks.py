@@ -9,6 +9,7 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
@@ -24,6 +25,7 @@ _DATA = {
     "archive": "CIFAR archive (path or https URL) or folder of photos; default: dataset.archive, else drawings",
     "classes": "comma-separated names of the classes; default: dataset.classes",
 }
+_YES = {"yes": "do not ask"}
 _TRAINING = {
     "algorithm": "pytorch (our program) or image-classification (built in)",
     "epochs": "passes over the training images",
@@ -142,28 +144,66 @@ def package(c: Context, env: str = "local") -> None:
 @task(help=_ENV)
 @readable
 def plan(c: Context, env: str = "local") -> None:
-    """Show how many changes an apply would make. Exit code 2 when there are any."""
+    """Package the functions, save a plan and show it. Exit code 2 when it would change something."""
     from toolkit import pipeline
-    from toolkit.infrastructure import Infrastructure
     from toolkit.progress import console
 
-    environment = _activate(env)
-    infrastructure = Infrastructure(environment)
-    infrastructure.init()
-    pipeline.package_functions(environment)
-    changes = infrastructure.plan()
-    console.print(f"{changes} changes")
-    if changes:
+    proposed = pipeline.plan(_activate(env))
+    console.print(proposed.table())
+    if len(proposed):
+        console.print(f"Apply exactly this with `invoke apply --env {env} --plan-file {proposed.file}`.")
         raise Exit(code=2)
+
+
+@task(help={**_ENV, "plan_file": "a plan that `invoke plan` has shown; default: make one and show it", **_YES})
+@readable
+def apply(c: Context, env: str = "local", plan_file: str = "", yes: bool = False) -> None:
+    """Apply the plan that was shown, and nothing else. Outside of local it asks first. Then: invoke verify."""
+    from toolkit import pipeline
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.plan import approve
+
+    environment = _activate(env)
+    if plan_file:
+        infrastructure = Infrastructure(environment)
+        infrastructure.init()
+        proposed = infrastructure.saved_plan(Path(plan_file))
+    else:
+        proposed = pipeline.plan(environment)
+        approve(proposed, ask=not yes and not environment.is_local)
+        infrastructure = Infrastructure(environment)
+    infrastructure.apply(proposed)
 
 
 @task(help=_ENV)
 @readable
-def apply(c: Context, env: str = "local") -> None:
-    """Package the functions and apply the environment's Terraform."""
-    from toolkit import pipeline
+def verify(c: Context, env: str = "local") -> None:
+    """Compare what the endpoint serves with what it should. Exit code 3 when a guardrail rolled an update back."""
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.progress import console
+    from toolkit.verification import verify as run
 
-    pipeline.deploy(_activate(env))
+    environment = _activate(env)
+    service = Infrastructure(environment).service()
+    found = run(environment, service)
+    if found is None:
+        console.print(f"The endpoint {service.endpoint_name} is switched off, as it should be.")
+    else:
+        console.print(f"The endpoint {service.endpoint_name} serves {service.release['id']}, as it should.")
+
+
+@task(help={**_ENV, "to": "the release; default: the one that served before", **_YES})
+@readable
+def rollback(c: Context, env: str = "local", to: str = "", yes: bool = False) -> None:
+    """Go back to an earlier release: flip `current_release`, show the plan, apply it, verify."""
+    from toolkit import pipeline
+    from toolkit.plan import approve
+    from toolkit.progress import console
+
+    environment = _activate(env)
+    ask = not yes and not environment.is_local
+    release = pipeline.rollback(environment, to or None, lambda proposed: approve(proposed, ask=ask))
+    console.print(f"{release} serves. Commit {environment.releases_file}, unless this is local.")
 
 
 @task(help={**_ENV, "image": "a file, a folder, a quoted pattern or an s3:// URI; name more after `--`"})
@@ -179,19 +219,21 @@ def classify(c: Context, image: str, env: str = "local") -> None:
     # Invoke passes what follows `--` as one string, in which a name with a blank would fall apart.
     more = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     images = find_images([image, *more])
-    outcomes = run(environment, Infrastructure(environment).outputs(), images)
+    outcomes = run(environment, Infrastructure(environment).service(), images)
     console.print(outcomes_table(outcomes))
     if not all(outcome.succeeded for outcome in outcomes):
         raise Exit(code=1)
 
 
-@task(help=_ENV)
+@task(help={**_ENV, **_YES})
 @readable
-def destroy(c: Context, env: str = "local") -> None:
-    """Destroy all that the environment's Terraform made."""
+def destroy(c: Context, env: str = "local", yes: bool = False) -> None:
+    """Destroy all that the environment's Terraform made. Outside of local it shows the plan and asks first."""
     from toolkit import pipeline
+    from toolkit.plan import approve
 
-    pipeline.destroy(_activate(env))
+    environment = _activate(env)
+    pipeline.destroy(environment, lambda proposed: approve(proposed, ask=not yes and not environment.is_local))
 
 
 @task(help={"port": "of all but SageMaker; 0 takes a free one; default: cloud.port"})
@@ -275,6 +317,6 @@ def _print_status(environment: Any, console: Any) -> None:
         console.print(f"{part.name} runs at {part.url} (process {part.pid})")
 
 
-ns = Collection(demo, stage, train, package, plan, apply, classify, destroy)
+ns = Collection(demo, stage, train, package, plan, apply, verify, rollback, classify, destroy)
 ns.add_collection(Collection("cloud", up, down, status, env))
 ns.configure({"dataset": {"archive": "", "classes": "bicycle,motorcycle"}, "cloud": {"port": "0"}})

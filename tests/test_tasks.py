@@ -18,7 +18,7 @@ import tasks
 from toolkit.errors import ToolkitError
 
 PROJECT = Path(__file__).resolve().parents[1]
-NAMES = {"apply", "classify", "demo", "destroy", "package", "plan", "stage", "train"}
+NAMES = {"apply", "classify", "demo", "destroy", "package", "plan", "rollback", "stage", "train", "verify"}
 CLOUD_NAMES = {"down", "env", "status", "up"}
 
 

@@ -18,10 +18,11 @@ from toolkit import pipeline
 from toolkit.bad_images import BadImage, bad_images
 from toolkit.environment import BUILD, LOCAL, Environment
 from toolkit.errors import ToolkitError
-from toolkit.infrastructure import Infrastructure
+from toolkit.infrastructure import Infrastructure, Service
 from toolkit.local_cloud.inventory import inventory
 from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM, python_of
 from toolkit.notifications import listening
+from toolkit.plan import approve
 from toolkit.progress import console
 from toolkit.staging import StagedDataset
 from toolkit.training import PYTORCH, TrainingSettings
@@ -97,14 +98,16 @@ def _run(environment: Environment, clock: _Clock, loaded: Any, settings: Trainin
         f"Release {release.identifier}: accuracy {evaluation.accuracy:.3f} on {evaluation.test_images} images"
     )
     with clock.measure("service", "Service: endpoint, functions, workflow, alarms"):
-        outputs = pipeline.deploy(environment)
-        second_plan_changes = Infrastructure(environment).plan()
+        infrastructure = Infrastructure(environment)
+        infrastructure.apply(pipeline.plan(environment))
+        service = infrastructure.service()
+        second_plan_changes = len(infrastructure.plan())
     with clock.measure("workflow", "Classifying, and failing on purpose"):
-        counts, notifications = _exercise(environment, outputs, staged)
+        counts, notifications = _exercise(environment, service, staged)
     left = -1
     if not keep:
         with clock.measure("destroy", "Destroying everything"):
-            pipeline.destroy(environment)
+            pipeline.destroy(environment, lambda plan: approve(plan, ask=False))
             remains = inventory(environment)
             left = len(remains)
             for resource in remains:
@@ -125,14 +128,14 @@ def _run(environment: Environment, clock: _Clock, loaded: Any, settings: Trainin
     }
 
 
-def _exercise(environment: Environment, outputs: dict[str, Any], staged: StagedDataset) -> tuple[dict[str, int], int]:
+def _exercise(environment: Environment, service: Service, staged: StagedDataset) -> tuple[dict[str, int], int]:
     """Classify good images and bad ones; count how they ended, and the notifications of those that failed."""
     good = _test_images(environment, staged)
     bad = bad_images()
     uris = [_put(environment, staged.bucket, image) for image in bad]
     expected_errors = dict(zip(uris, (image.error for image in bad), strict=True))
-    with listening(environment, outputs["topic_arn"]) as listener:
-        outcomes = classify(environment, outputs, [*good, *uris])
+    with listening(environment, service.topic_arn) as listener:
+        outcomes = classify(environment, service, [*good, *uris])
         console.print(outcomes_table(outcomes[:5] + outcomes[-len(bad) :]))
         ends = Counter(_end_of(outcome, expected_errors.get(outcome.image)) for outcome in outcomes)
         counts = {"started": len(outcomes)} | {

@@ -81,7 +81,6 @@ class Environment:
             CloudError: the embedded AWS is down, or a part of it has crashed.
             CredentialsMissingError: AWS cannot be used with what is configured.
             RegionMissingError: no region is configured.
-            UnknownEnvironmentError: the environment has no Terraform yet.
         """
         if self.is_local:
             self.cloud.check()
@@ -107,11 +106,6 @@ class Environment:
         if not region:
             raise RegionMissingError(f"No AWS region is configured for `--env {self.name}`.", "Name it in AWS_REGION.")
         os.environ.update(AWS_REGION=region, AWS_DEFAULT_REGION=region)  # boto3 reads only the latter
-        if not (self.terraform_directory / "main.tf").exists():
-            raise UnknownEnvironmentError(
-                f"The environment `{self.name}` has no root module in {self.terraform_directory}.",
-                "Copy terraform/environments/local and give it a remote backend.",
-            )
 
     def client(self, service: str) -> Any:
         """Return a boto3 client with time limits and bounded retries. Call `activate` first."""

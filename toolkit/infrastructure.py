@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from typing import Any
 from python_terraform import IsFlagged, Terraform
 from rich.progress import Progress, TaskID
 
-from toolkit.environment import Environment
+from toolkit.environment import BUILD, Environment
 from toolkit.errors import ToolkitError
+from toolkit.plan import Plan
 from toolkit.progress import progress_bar
 
 MINIMUM_VERSION = (1, 10)
@@ -27,7 +27,9 @@ _MIRROR_ROOTS = ("/opt", "/usr/local/share", "/usr/share", "/usr/lib", "/var/lib
 _MIRROR_DEPTH = 3
 _SHORT_SECONDS = 120
 _APPLY_SECONDS = 3600  # an endpoint on AWS takes up to half an hour
+_LOCK_TIMEOUT = "60s"  # so long a run waits for another to let go of the state
 _NOTABLE = {"apply_start", "apply_complete"}
+BACKEND = "backend.hcl"
 
 Event = dict[str, Any]
 
@@ -49,12 +51,53 @@ class Foundation:
     training_role_arn: str
 
 
+@dataclass(frozen=True)
+class Service:
+    """What serves an environment, by Terraform's state.
+
+    Attributes:
+        bucket: where images are uploaded to.
+        dashboard_url: where to look at it.
+        endpoint_configuration: name of what the endpoint should serve; None while the endpoint is switched off.
+        endpoint_configurations: that name for each retained release.
+        endpoint_name: name of the endpoint.
+        release: id, accuracy, threshold, classes… of the release that should serve.
+        state_machine_alias_arn: what executions are started with.
+        topic_arn: what people listen to.
+    """
+
+    bucket: str
+    dashboard_url: str
+    endpoint_configuration: str | None
+    endpoint_configurations: dict[str, str]
+    endpoint_name: str
+    release: dict[str, Any]
+    state_machine_alias_arn: str
+    topic_arn: str
+
+
 class TerraformUnavailableError(ToolkitError):
-    """Terraform is missing or too old, or cannot get its provider."""
+    """Terraform is missing or too old, or cannot get its provider or its backend."""
 
 
 class TerraformFailedError(ToolkitError):
     """Terraform ran and reported an error."""
+
+
+class PlanStaleError(ToolkitError):
+    """The state has changed since the plan was made."""
+
+
+class StateLockedError(ToolkitError):
+    """Somebody else is changing the same environment."""
+
+
+class RegionMismatchError(ToolkitError):
+    """The shell is set to another region than the environment."""
+
+
+class ServiceMissingError(ToolkitError):
+    """No release has been applied to the environment."""
 
 
 class Infrastructure:
@@ -65,64 +108,77 @@ class Infrastructure:
     """
 
     def __init__(self, environment: Environment) -> None:
+        self._environment = environment.name
         self._directory = environment.terraform_directory
         self._terraform = Terraform(working_dir=str(self._directory))
         require_terraform()
         os.environ.update(provider_variables(environment))
 
     def init(self) -> None:
-        """Make the providers and modules ready.
+        """Make the backend, the providers and the modules ready.
 
         Raises:
-            TerraformUnavailableError: the provider cannot be had.
+            TerraformUnavailableError: the provider or the backend cannot be had.
         """
-        completed = self._run("init", input=False, no_color=IsFlagged, lockfile="readonly")
+        options: dict[str, Any] = {"input": False, "no_color": IsFlagged, "lockfile": "readonly"}
+        if (self._directory / BACKEND).exists():
+            options["backend_config"] = BACKEND
+        completed = self._run("init", **options)
         if completed.returncode:
+            remedy = (
+                f"Apply terraform/bootstrap once in the account; its output `backend` belongs into {BACKEND} there."
+                if "backend" in completed.stderr.lower()
+                else "Give this machine a way to the Terraform registry, or keep a filesystem mirror of hashicorp/aws "
+                "(`terraform providers mirror`) and name it in TF_CLI_CONFIG_FILE."
+            )
             raise TerraformUnavailableError(
-                f"`terraform init` failed in {self._directory}:\n{_tail(completed.stderr)}",
-                "\nGive this machine a way to the Terraform registry, or keep a filesystem mirror of hashicorp/aws "
-                "(`terraform providers mirror`) and name it in TF_CLI_CONFIG_FILE.",
+                f"`terraform init` failed in {self._directory}:\n{_tail(completed.stderr)}", f"\n{remedy}"
             )
 
-    def plan(self) -> int:
-        """Compare the configuration with reality.
+    def plan(self, *, destroy: bool = False) -> Plan:
+        """Compare the configuration with reality, and save what an apply would do.
 
-        Returns:
-            The number of changes that an apply would make.
-
-        Raises:
-            TerraformFailedError: with Terraform's own words.
-        """
-        changes = 0
-        for event in self._stream("plan", "Planning", _SHORT_SECONDS * 5, detailed_exitcode=IsFlagged):
-            if event["type"] == "change_summary":
-                changes = sum(event["changes"][action] for action in ("add", "change", "remove"))
-            elif event["type"] == "outputs" and not changes:
-                changes = sum(output.get("action", "noop") != "noop" for output in event["outputs"].values())
-        return changes
-
-    def apply(self) -> None:
-        """Make reality match the configuration, with a progress bar.
+        Args:
+            destroy: plan to destroy everything that the state holds.
 
         Raises:
             TerraformFailedError: with Terraform's own words.
+            StateLockedError: somebody else is changing the environment.
         """
-        for _ in self._stream("apply", "Applying", _APPLY_SECONDS, auto_approve=IsFlagged):
-            pass
+        file = BUILD / "plans" / f"{self._environment}.tfplan"
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # a plan holds what the state holds
+        options = {"destroy": IsFlagged} if destroy else {}
+        self._stream("plan", "Planning", _SHORT_SECONDS * 5, out=file, lock_timeout=_LOCK_TIMEOUT, **options)
+        return self.saved_plan(file)
 
-    def destroy(self) -> None:
-        """Destroy everything that the state holds.
+    def saved_plan(self, file: Path) -> Plan:
+        """Read a plan that was saved before.
 
         Raises:
+            TerraformFailedError: the file is no plan of this root module.
+        """
+        completed = self._run("show", str(file.absolute()), json=IsFlagged)
+        if completed.returncode:
+            raise TerraformFailedError(
+                f"{file} cannot be read as a plan:\n{_tail(completed.stderr)}", "\nMake one with `invoke plan`."
+            )
+        return Plan.of(file.absolute(), json.loads(completed.stdout))
+
+    def apply(self, plan: Plan) -> None:
+        """Do what the plan says and nothing else, with a progress bar.
+
+        Raises:
+            PlanStaleError: the state has changed since.
+            StateLockedError: somebody else is changing the environment.
             TerraformFailedError: with Terraform's own words.
         """
-        for _ in self._stream("destroy", "Destroying", _APPLY_SECONDS, auto_approve=IsFlagged):
-            pass
+        self._stream("apply", "Applying", _APPLY_SECONDS, str(plan.file), lock_timeout=_LOCK_TIMEOUT)
 
     def outputs(self) -> dict[str, Any]:
         """Return the root module's outputs; empty before the first apply.
 
         Raises:
+            RegionMismatchError: this process would look for the environment elsewhere.
             TerraformFailedError: the state cannot be read.
         """
         completed = self._run("output", json=IsFlagged, no_color=IsFlagged)
@@ -130,18 +186,37 @@ class Infrastructure:
             raise TerraformFailedError(
                 f"The outputs cannot be read:\n{_tail(completed.stderr)}", "\nRun `terraform init`."
             )
-        return {name: output["value"] for name, output in json.loads(completed.stdout).items()}
+        values = {name: output["value"] for name, output in json.loads(completed.stdout).items()}
+        lies_in, asked = (values.get("foundation") or {}).get("region"), os.environ.get("AWS_REGION")
+        if lies_in and asked and lies_in != asked:
+            raise RegionMismatchError(
+                f"`{self._environment}` lies in {lies_in}, and AWS_REGION says {asked}.", f"Set AWS_REGION={lies_in}."
+            )
+        return values
 
     def foundation(self) -> Foundation | None:
         """Return the foundation, or None before the first apply."""
-        outputs = self.outputs()
+        values = self.outputs().get("foundation") or {}
         names = [field.name for field in fields(Foundation)]
-        if not all(outputs.get(name) for name in names):  # none, or an apply that was cut short
+        if not all(values.get(name) for name in names):  # none, or an apply that was cut short
             return None
-        return Foundation(**{name: outputs[name] for name in names})
+        return Foundation(**{name: values[name] for name in names})
 
-    def _run(self, command: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        arguments = self._terraform.generate_cmd_string(command, **options)
+    def service(self) -> Service:
+        """Return what serves.
+
+        Raises:
+            ServiceMissingError: no release has been applied.
+        """
+        values = self.outputs().get("service")
+        if not values:
+            raise ServiceMissingError(
+                f"Nothing serves in `{self._environment}`.", "Run `invoke train` and `invoke apply`."
+            )
+        return Service(**{field.name: values[field.name] for field in fields(Service)})
+
+    def _run(self, command: str, *positional: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        arguments = self._terraform.generate_cmd_string(command, *positional, **options)
         try:
             return subprocess.run(
                 arguments, cwd=self._directory, capture_output=True, text=True, timeout=_SHORT_SECONDS, check=False
@@ -151,12 +226,12 @@ class Infrastructure:
                 f"`terraform {command}` did not end within {_SHORT_SECONDS} seconds.", "Is the network slow? Try again."
             ) from error
 
-    def _stream(self, command: str, title: str, limit: float, **options: Any) -> Iterator[Event]:
-        """Run a command that reports JSON events, show them as a bar, and pass them on.
+    def _stream(self, command: str, title: str, limit: float, *positional: str, **options: Any) -> None:
+        """Run a command that reports JSON events, and show them as a bar.
 
         https://developer.hashicorp.com/terraform/internals/machine-readable-ui
         """
-        arguments = self._terraform.generate_cmd_string(command, json=IsFlagged, input=False, **options)
+        arguments = self._terraform.generate_cmd_string(command, *positional, json=IsFlagged, input=False, **options)
         errors: list[str] = []
         texts: list[str] = []  # what Terraform says before it knows that it is to speak JSON, or as it crashes
         with progress_bar() as progress:
@@ -175,19 +250,32 @@ class Infrastructure:
                     _show(event, progress, task, title)
                     if event["type"] == "diagnostic" and event["diagnostic"]["severity"] == "error":
                         errors.append(_diagnosis(event["diagnostic"]))
-                    yield event
                 status = process.wait(timeout=limit)
             finally:
                 timer.cancel()
                 if process.poll() is None:  # the caller was interrupted: let Terraform save its state
                     process.terminate()
                     process.wait(timeout=_SHORT_SECONDS)
-        if errors or status not in (0, 2):
-            raise TerraformFailedError(
-                f"`terraform {command}` failed in {self._directory}:\n"
-                + ("\n".join(errors) or _tail("\n".join(texts)) or f"exit status {status}"),
-                "\nNothing is lost: mend the cause and run the same task again.",
+        if errors or status:
+            raise self._failure(command, "\n".join(errors) or _tail("\n".join(texts)) or f"exit status {status}")
+
+    def _failure(self, command: str, words: str) -> ToolkitError:
+        if "Saved plan is stale" in words:
+            return PlanStaleError(
+                f"`{self._environment}` has changed since the plan was made; nothing was applied.",
+                "Run `invoke plan` again and look at the new one.",
             )
+        if "Error acquiring the state lock" in words:
+            held = re.findall(r"(?:ID|Operation|Who|Created):.*", words)
+            return StateLockedError(
+                f"Somebody else is changing `{self._environment}`: {'; '.join(held) or words}.",
+                "Wait until they are done. If nobody is, an interrupted run left its lock: "
+                f"`terraform -chdir={self._directory} force-unlock` with that ID.",
+            )
+        return TerraformFailedError(
+            f"`terraform {command}` failed in {self._directory}:\n{words}",
+            "\nNothing is lost: mend the cause and run the same task again.",
+        )
 
 
 def provider_variables(environment: Environment) -> dict[str, str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import platformdirs
 from botocore.exceptions import ClientError
@@ -14,10 +13,12 @@ from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
 from toolkit.evaluation import Evaluation, evaluate
 from toolkit.infrastructure import Foundation, Infrastructure
+from toolkit.plan import Plan
 from toolkit.progress import console
 from toolkit.releases import Release, ReleaseRecord, release_of
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainingSettings, train
+from toolkit.verification import release_of_configuration, serving, verify
 
 _TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 
@@ -56,7 +57,7 @@ def foundation_of(environment: Environment) -> Foundation:
     infrastructure = Infrastructure(environment)
     infrastructure.init()
     if environment.is_local and infrastructure.foundation() is None:
-        infrastructure.apply()
+        infrastructure.apply(infrastructure.plan())
     foundation = infrastructure.foundation()
     if foundation is None:
         raise FoundationMissingError(
@@ -92,8 +93,8 @@ def train_release(
     return release, evaluation
 
 
-def deploy(environment: Environment) -> dict[str, Any]:
-    """Apply the configuration as it is, and return Terraform's outputs.
+def plan(environment: Environment) -> Plan:
+    """Package the functions and save what an apply would do.
 
     Raises:
         TerraformFailedError: with Terraform's own words.
@@ -101,12 +102,51 @@ def deploy(environment: Environment) -> dict[str, Any]:
     infrastructure = Infrastructure(environment)
     infrastructure.init()
     package_functions(environment)
-    infrastructure.apply()
-    return infrastructure.outputs()
+    return infrastructure.plan()
 
 
-def destroy(environment: Environment) -> None:
+def rollback(environment: Environment, to: str | None, approve: Callable[[Plan], None]) -> str:
+    """Make an earlier release the current one: in the release record, and by an apply of the plan that was approved.
+
+    Args:
+        environment: an activated environment.
+        to: the release; by default the one that serves when a guardrail has rolled an update back, else the one that
+            served before the current one.
+        approve: gets the plan, and raises to refuse it.
+
+    Returns:
+        The release that serves now.
+
+    Raises:
+        NoSuchReleaseError: there is no such release.
+        EndpointDivergedError: the endpoint did not follow.
+    """
+    record = ReleaseRecord.read(environment.releases_file)
+    infrastructure = Infrastructure(environment)
+    infrastructure.init()
+    service = infrastructure.service()
+    if to is None and service.endpoint_configuration is not None:
+        survivor = release_of_configuration(service, serving(environment, service).configuration)
+        to = survivor if survivor != record.current_release else None
+    target = record.rolled_back(to)
+    target.write(environment.releases_file)
+    try:
+        proposed = plan(environment)
+        approve(proposed)
+    except BaseException:  # nothing was applied: the record must not say otherwise
+        record.write(environment.releases_file)
+        raise
+    infrastructure.apply(proposed)
+    verify(environment, infrastructure.service())
+    return str(target.current_release)
+
+
+def destroy(environment: Environment, approve: Callable[[Plan], None]) -> None:
     """Destroy all that Terraform made, and what training jobs left outside of it.
+
+    Args:
+        environment: an activated environment.
+        approve: gets the plan, and raises to refuse it.
 
     Raises:
         TerraformFailedError: with Terraform's own words.
@@ -114,10 +154,12 @@ def destroy(environment: Environment) -> None:
     infrastructure = Infrastructure(environment)
     infrastructure.init()
     package_functions(environment)  # the configuration names the zips, also when it is destroyed
-    name = infrastructure.outputs().get("name")
-    infrastructure.destroy()
-    if name:
-        _delete_training_logs(environment, name)
+    foundation = infrastructure.foundation()
+    proposed = infrastructure.plan(destroy=True)
+    approve(proposed)
+    infrastructure.apply(proposed)
+    if foundation:
+        _delete_training_logs(environment, foundation.name)
     if environment.is_local:
         environment.releases_file.unlink(missing_ok=True)  # its artifacts went with the bucket
 

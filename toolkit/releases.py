@@ -28,6 +28,10 @@ class ReleaseRecordError(ToolkitError):
     """The release record cannot be read or written."""
 
 
+class NoSuchReleaseError(ToolkitError):
+    """The release to go back to is not there."""
+
+
 @dataclass(frozen=True)
 class Release:
     """One trained and measured model, as Terraform reads it."""
@@ -84,10 +88,29 @@ class ReleaseRecord:
         newest of the others.
         """
         needed = {release.identifier, self.current_release}
-        releases = {**self.releases, release.identifier: asdict(release)}
+        entry = {**asdict(release), "previous_release": self.current_release}
+        releases = {**self.releases, release.identifier: entry}
         by_importance = sorted(releases, key=lambda name: (name in needed, name))
         kept = sorted(by_importance[-KEPT_RELEASES:])
         return ReleaseRecord(release.identifier, {name: releases[name] for name in kept})
+
+    def rolled_back(self, to: str | None = None) -> ReleaseRecord:
+        """Return a record in which an earlier release serves.
+
+        Args:
+            to: the release; by default the one that served before the current one.
+
+        Raises:
+            NoSuchReleaseError: there is none, or it is not retained.
+        """
+        target = to or self.releases.get(self.current_release or "", {}).get("previous_release")
+        if target not in self.releases:
+            retained = ", ".join(sorted(self.releases)) or "none"
+            raise NoSuchReleaseError(
+                f"The release {target} is not retained." if target else "There is no release to go back to.",
+                f"Name one with --to; retained: {retained}.",
+            )
+        return ReleaseRecord(target, self.releases)
 
     def write(self, file: Path) -> None:
         """Replace the file in one step, so that a crash leaves the old record or the new one.

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
+from toolkit.infrastructure import Service
 from toolkit.progress import progress_bar
 
 UPLOADS = "uploads"
@@ -33,7 +34,7 @@ class ImageNotUsableError(ToolkitError):
 
 
 class WorkflowUnavailableError(ToolkitError):
-    """There is no workflow to run."""
+    """The workflow cannot be started."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,6 @@ class Outcome:
     def succeeded(self) -> bool:
         """Whether the image was classified with enough confidence."""
         return self.status == SUCCEEDED
-
-
-def state_machine_of(outputs: dict[str, Any]) -> str:
-    """Return the alias of the state machine from Terraform's outputs.
-
-    Raises:
-        WorkflowUnavailableError: nothing is deployed.
-    """
-    arn = outputs.get("state_machine_alias_arn")
-    if not arn:
-        raise WorkflowUnavailableError(
-            "No workflow is deployed in this environment.", "Run `invoke train` and `invoke apply`."
-        )
-    return str(arn)
 
 
 def find_images(names: Sequence[str]) -> list[str]:
@@ -127,7 +114,7 @@ def upload(environment: Environment, bucket: str, file: Path) -> str:
 
 def classify(
     environment: Environment,
-    outputs: dict[str, Any],
+    service: Service,
     images: Sequence[str],
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
@@ -135,7 +122,7 @@ def classify(
 
     Args:
         environment: an activated environment.
-        outputs: Terraform's outputs.
+        service: what serves there.
         images: files, which are uploaded first, or S3 URIs.
         on_outcome: called as each execution ends.
 
@@ -144,17 +131,16 @@ def classify(
 
     Raises:
         ImageNotUsableError: a file cannot be read.
-        WorkflowUnavailableError: nothing is deployed.
+        WorkflowUnavailableError: an execution cannot be started.
     """
-    machine = state_machine_of(outputs)
     states = environment.client("stepfunctions")
 
     def run(image: str) -> Outcome:
-        uri = image if image.startswith("s3://") else upload(environment, outputs["bucket"], Path(image))
+        uri = image if image.startswith("s3://") else upload(environment, service.bucket, Path(image))
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         record = json.dumps({"s3_bucket": bucket, "s3_key": key})
         try:
-            started = states.start_execution(stateMachineArn=machine, input=record)
+            started = states.start_execution(stateMachineArn=service.state_machine_alias_arn, input=record)
         except ClientError as error:
             raise WorkflowUnavailableError(
                 f"The workflow cannot be started: {error}.", "Run `invoke apply`, which mends what is missing."

@@ -113,19 +113,9 @@ def test_an_account_needs_a_region(project):
 @pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
 def test_an_account_is_used_in_the_region_of_the_shell_whatever_its_name_there(project, monkeypatch, variable):
     monkeypatch.setenv(variable, "eu-west-1")
-    folder = Environment("dev").terraform_directory
-    folder.mkdir(parents=True)
-    (folder / "main.tf").touch()
     Environment("dev").activate()
     assert os.environ["AWS_REGION"] == os.environ["AWS_DEFAULT_REGION"] == "eu-west-1"
     assert Environment("dev").client("stepfunctions").meta.region_name == "eu-west-1"
-
-
-@mock_aws
-def test_an_environment_without_a_root_module_is_refused(project, monkeypatch):
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    with pytest.raises(UnknownEnvironmentError, match=r"no root module .*Copy terraform/environments/local"):
-        Environment("prod").activate()
 
 
 def test_clients_have_time_limits_and_bounded_retries(running):

@@ -13,11 +13,17 @@ from toolkit.environment import Environment
 from toolkit.infrastructure import (
     Foundation,
     Infrastructure,
+    PlanStaleError,
+    RegionMismatchError,
+    Service,
+    ServiceMissingError,
+    StateLockedError,
     TerraformFailedError,
     TerraformUnavailableError,
     provider_variables,
     require_terraform,
 )
+from toolkit.plan import Plan
 
 SCRIPT = f"""#!{sys.executable}
 import pathlib, sys
@@ -32,12 +38,31 @@ sys.stderr.write(read("stderr", ""))
 sys.exit(int(read("status", "0")))
 """
 
-OUTPUTS = {
+FOUNDATION = {
     "bucket": "vehicles",
     "kms_key_arn": "arn:aws:kms:us-east-1:1:key/1",
     "name": "scones",
+    "region": "us-east-1",
     "training_role_arn": "arn:aws:iam::1:role/training",
-    "topic_arn": None,
+}
+SERVICE = {
+    "bucket": "vehicles",
+    "dashboard_url": "https://console",
+    "endpoint_configuration": "scones-r1-1",
+    "endpoint_configurations": {"r1": "scones-r1-1"},
+    "endpoint_name": "scones",
+    "release": {"id": "r1", "accuracy": 0.97},
+    "state_machine_alias_arn": "arn:aws:states:us-east-1:1:stateMachine:scones:live",
+    "topic_arn": "arn:aws:sns:us-east-1:1:scones-people",
+}
+OUTPUTS = {"foundation": FOUNDATION, "service": SERVICE}
+
+
+SHOWN = Plan(Path("local.tfplan"), (), (), {}, {})
+PLAN = {"resource_changes": [{"address": "a.b", "type": "a", "change": {"actions": ["create"]}}]}
+COMMANDS = {
+    "plan": Infrastructure.plan,
+    "apply": lambda infrastructure: infrastructure.apply(SHOWN),
 }
 
 
@@ -69,7 +94,9 @@ class FakeTerraform:
 def project(tmp_path, monkeypatch):
     """An empty project on a machine without Terraform, mirror and configuration."""
     monkeypatch.setattr(environments, "PROJECT", tmp_path)
+    monkeypatch.setattr(infrastructures, "BUILD", tmp_path / "build")
     monkeypatch.setattr(infrastructures, "_MIRROR_ROOTS", ())
+    monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", "")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     Environment("local").terraform_directory.mkdir(parents=True)
@@ -152,25 +179,67 @@ def test_init_that_fails_shows_terraforms_words_and_the_ways_to_a_provider(infra
     assert "TF_CLI_CONFIG_FILE" in caught.value.remedy
 
 
-def test_plan_counts_the_changes(infrastructure, terraform):
-    terraform.reports("plan", {"type": "version"}, planned(), planned("read"), summary(3, 1, 2), status=2)
-    assert infrastructure.plan() == 6
-    assert {"-json", "-detailed-exitcode", "-input=false"} <= set(terraform.calls[0])
+def test_init_takes_the_backend_that_bootstrap_made(infrastructure, terraform):
+    (Environment("local").terraform_directory / "backend.hcl").touch()
+    infrastructure.init()
+    assert "-backend-config=backend.hcl" in terraform.calls[0]
 
 
-def test_an_empty_plan_has_none(infrastructure, terraform):
-    outputs = {"bucket": {"action": "noop", "sensitive": False}, "topic": {"sensitive": False}}
-    terraform.reports("plan", summary(), {"type": "outputs", "@message": "Outputs", "outputs": outputs})
-    assert infrastructure.plan() == 0
+def test_init_without_a_backend_says_where_it_comes_from(infrastructure, terraform):
+    terraform.answers("init", stderr="Error: Invalid backend configuration argument\n", status=1)
+    with pytest.raises(TerraformUnavailableError, match=r"Apply terraform/bootstrap once .* `backend` .*backend\.hcl"):
+        infrastructure.init()
 
 
-def test_a_plan_that_only_changes_outputs_is_not_empty(infrastructure, terraform):
-    outputs = {"bucket": {"action": "update"}, "name": {"action": "noop"}}
-    terraform.reports("plan", summary(), {"type": "outputs", "@message": "", "outputs": outputs}, status=2)
-    assert infrastructure.plan() == 1
+def test_a_plan_is_saved_and_read_back(infrastructure, terraform, project):
+    terraform.reports("plan", {"type": "version"}, planned(), planned("read"), summary(1))
+    terraform.answers("show", json.dumps(PLAN))
+    plan = infrastructure.plan()
+    assert [(change.action, change.address) for change in plan.changes] == [("create", "a.b")]
+    planning, showing = terraform.calls
+    assert {"-json", "-input=false", "-lock-timeout=60s", f"-out={plan.file}"} <= set(planning)
+    assert showing == ["show", "-json", str(plan.file)]
+    assert plan.file == project / "build" / "plans" / "local.tfplan"
+    assert plan.file.parent.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("command", ["plan", "apply", "destroy"])
+def test_a_destroy_is_a_plan_as_well(infrastructure, terraform):
+    terraform.answers("show", json.dumps(PLAN))
+    infrastructure.plan(destroy=True)
+    assert "-destroy" in terraform.calls[0]
+
+
+def test_what_is_no_plan_is_refused(infrastructure, terraform, tmp_path):
+    terraform.answers("show", stderr="Error: Failed to read the given file as a state or plan file", status=1)
+    with pytest.raises(TerraformFailedError, match=r"cannot be read as a plan:\s+Error: Failed.*\s+Make one with"):
+        infrastructure.saved_plan(tmp_path / "notes.txt")
+
+
+def test_the_plan_that_was_shown_is_what_is_applied(infrastructure, terraform):
+    infrastructure.apply(SHOWN)
+    (call,) = terraform.calls
+    assert call[0] == "apply"
+    assert call[-1] == str(SHOWN.file)
+
+
+def test_a_plan_that_is_out_of_date_is_not_applied(infrastructure, terraform):
+    terraform.reports("apply", diagnostic("error", "Saved plan is stale"), status=1)
+    with pytest.raises(PlanStaleError, match=r"has changed since.*nothing was applied\. Run `invoke plan`"):
+        infrastructure.apply(SHOWN)
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
+def test_a_lock_says_who_holds_it_and_how_to_break_it(infrastructure, terraform, command):
+    locked = diagnostic("error", "Error acquiring the state lock")
+    locked["diagnostic"]["detail"] = (
+        "Lock Info:\n  ID:        1b-2c\n  Operation: OperationTypeApply\n  Who:       ann@desk\n"
+    )
+    terraform.reports(command, locked, status=1)
+    with pytest.raises(StateLockedError, match=r"`local`: ID: +1b-2c; Operation: .*Who: +ann@desk.* force-unlock"):
+        COMMANDS[command](infrastructure)
+
+
+@pytest.mark.parametrize("command", ["plan", "apply"])
 def test_a_failure_is_told_in_terraforms_own_words(infrastructure, terraform, command):
     terraform.reports(
         command,
@@ -180,7 +249,7 @@ def test_a_failure_is_told_in_terraforms_own_words(infrastructure, terraform, co
         status=1,
     )
     with pytest.raises(TerraformFailedError) as caught:
-        getattr(infrastructure, command)()
+        COMMANDS[command](infrastructure)
     message = str(caught.value)
     assert "module.service: Invalid release Because of a reason." in message
     assert "main.tf: Reference to nothing" in message
@@ -191,28 +260,26 @@ def test_a_failure_is_told_in_terraforms_own_words(infrastructure, terraform, co
 def test_an_error_counts_though_the_exit_status_is_good(infrastructure, terraform):
     terraform.reports("apply", diagnostic("error", "Provider crashed"))
     with pytest.raises(TerraformFailedError, match="Provider crashed"):
-        infrastructure.apply()
+        infrastructure.apply(SHOWN)
 
 
 def test_a_crash_is_told_by_its_last_lines(infrastructure, terraform):
     terraform.reports("apply", "panic: runtime error", "", "5", '"text"', '{"no": "type"}', status=11)
     with pytest.raises(TerraformFailedError, match="panic: runtime error"):
-        infrastructure.apply()
+        infrastructure.apply(SHOWN)
 
 
 def test_a_silent_failure_is_told_by_its_status(infrastructure, terraform):
     terraform.answers("apply", status=3)
     with pytest.raises(TerraformFailedError, match="exit status 3"):
-        infrastructure.apply()
+        infrastructure.apply(SHOWN)
 
 
-@pytest.mark.parametrize("command", ["apply", "destroy"])
-def test_progress_is_followed_to_the_end(infrastructure, terraform, command, capsys):
+def test_progress_is_followed_to_the_end(infrastructure, terraform, capsys):
     hook = {"resource": {"addr": "aws_s3_bucket.data"}, "action": "create"}
     events = [{"type": kind, "@message": kind, "hook": hook} for kind in ("apply_start", "apply_complete")]
-    terraform.reports(command, planned(), *events, summary(1))
-    getattr(infrastructure, command)()
-    assert "-auto-approve" in terraform.calls[0]
+    terraform.reports("apply", planned(), *events, summary(1))
+    infrastructure.apply(SHOWN)
     assert "Plan: 1 to add" in capsys.readouterr().out
 
 
@@ -224,14 +291,29 @@ def test_outputs_are_values_by_name(infrastructure, terraform):
     terraform.answers("output", outputs_json(OUTPUTS))
     assert infrastructure.outputs() == OUTPUTS
     assert infrastructure.foundation() == Foundation(
-        "vehicles", OUTPUTS["kms_key_arn"], "scones", OUTPUTS["training_role_arn"]
+        "vehicles", FOUNDATION["kms_key_arn"], "scones", FOUNDATION["training_role_arn"]
     )
+    assert infrastructure.service() == Service(**SERVICE)
 
 
-@pytest.mark.parametrize("values", [{}, {"bucket": None}, {"bucket": "vehicles", "name": "scones"}])
-def test_there_is_no_foundation_before_an_apply_is_complete(infrastructure, terraform, values):
-    terraform.answers("output", outputs_json(values))
+@pytest.mark.parametrize("foundation", [None, {}, {"bucket": None}, {"bucket": "vehicles", "name": "scones"}])
+def test_there_is_no_foundation_before_an_apply_is_complete(infrastructure, terraform, foundation):
+    terraform.answers("output", outputs_json({"foundation": foundation}))
     assert infrastructure.foundation() is None
+
+
+@pytest.mark.parametrize("values", [{}, {"foundation": FOUNDATION, "service": None}])
+def test_without_a_service_the_remedy_is_to_make_one(infrastructure, terraform, values):
+    terraform.answers("output", outputs_json(values))
+    with pytest.raises(ServiceMissingError, match=r"Nothing serves in `local`\. Run `invoke train` and `invoke apply`"):
+        infrastructure.service()
+
+
+def test_a_shell_in_another_region_is_refused(infrastructure, terraform, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    terraform.answers("output", outputs_json(OUTPUTS))
+    with pytest.raises(RegionMismatchError, match=r"lies in us-east-1.*says eu-west-1\. Set AWS_REGION=us-east-1"):
+        infrastructure.service()
 
 
 def test_outputs_that_cannot_be_read_say_why(infrastructure, terraform):

@@ -1,6 +1,7 @@
 """The steps, with a Terraform that only remembers what it was asked for."""
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
@@ -8,16 +9,19 @@ import pytest
 from moto import mock_aws
 
 from toolkit import environment as environments
-from toolkit import pipeline
+from toolkit import pipeline, verification
 from toolkit.environment import Environment
 from toolkit.evaluation import Evaluation, EvaluationFailedError
-from toolkit.infrastructure import Foundation
-from toolkit.pipeline import FoundationMissingError, deploy, destroy, foundation_of, load_dataset, train_release
+from toolkit.infrastructure import Foundation, Service
+from toolkit.pipeline import FoundationMissingError, destroy, foundation_of, load_dataset, rollback, train_release
+from toolkit.plan import Plan, PlanNotApprovedError
 from toolkit.releases import ReleaseRecord, ReleaseRecordError
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel, TrainingSettings
+from toolkit.verification import EndpointDivergedError, Serving
 
 FOUNDATION = Foundation("vehicles", "key", "scones", "role")
+PLAN = Plan(Path("local.tfplan"), (), (), {}, {})
 STAGED = StagedDataset("vehicles", "folder", ("bicycle", "motorcycle"), "3,32,32", 20, 2, 4, "d" * 64, True)
 MODEL = TrainedModel("job", "pytorch", "s3://vehicles/model.tar.gz", "a" * 64, "image", {"threshold": 0.9}, 1, {})
 EVALUATION = Evaluation(0.97, 4, [[2, 0], [0, 2]])
@@ -26,7 +30,7 @@ EVALUATION = Evaluation(0.97, 4, [[2, 0], [0, 2]])
 @pytest.fixture
 def terraform(tmp_path, monkeypatch):
     """What Terraform was asked for, in order, and what it has made."""
-    fake = SimpleNamespace(calls=[], made=None, makes=FOUNDATION, values={"name": "scones"})
+    fake = SimpleNamespace(calls=[], made=None, makes=FOUNDATION, serves=None, applies=lambda: None)
 
     class FakeInfrastructure:
         def __init__(self, environment):
@@ -35,18 +39,21 @@ def terraform(tmp_path, monkeypatch):
         def init(self):
             fake.calls.append("init")
 
-        def apply(self):
+        def plan(self, *, destroy=False):
+            fake.calls.append("plan destroy" if destroy else "plan")
+            return PLAN
+
+        def apply(self, plan):
+            assert plan is PLAN
             fake.calls.append("apply")
             fake.made = fake.makes
-
-        def destroy(self):
-            fake.calls.append("destroy")
+            fake.applies()
 
         def foundation(self):
             return fake.made
 
-        def outputs(self):
-            return fake.values
+        def service(self):
+            return fake.serves
 
     monkeypatch.setattr(environments, "PROJECT", tmp_path)
     monkeypatch.setattr(pipeline, "Infrastructure", FakeInfrastructure)
@@ -65,7 +72,7 @@ def test_drawings_are_announced_as_such(capsys):
 def test_here_a_missing_foundation_is_made(terraform):
     assert foundation_of(Environment("local")) == FOUNDATION
     assert foundation_of(Environment("local")) == FOUNDATION
-    assert terraform.calls == ["init", "apply", "init"]
+    assert terraform.calls == ["init", "plan", "apply", "init"]
 
 
 def test_in_an_account_only_a_reviewed_apply_makes_anything(terraform):
@@ -80,9 +87,9 @@ def test_a_foundation_that_is_not_made_is_no_foundation(terraform):
         foundation_of(Environment("local"))
 
 
-def test_deploying_packages_before_it_applies(terraform):
-    assert deploy(Environment("local")) == {"name": "scones"}
-    assert terraform.calls == ["init", "package", "apply"]
+def test_the_functions_are_packaged_before_a_plan(terraform):
+    assert pipeline.plan(Environment("local")) is PLAN
+    assert terraform.calls == ["init", "package", "plan"]
 
 
 def test_a_model_that_was_trained_and_measured_becomes_the_release(terraform, monkeypatch):
@@ -128,10 +135,78 @@ def logs(monkeypatch):
         yield client
 
 
+def service(configuration: str, current: str) -> Service:
+    """`current` should serve; the endpoint would then have `configuration`."""
+    configurations = {"r1": "scones-r1", "r2": "scones-r2", "r3": "scones-r3"}
+    return Service("vehicles", "", configuration, configurations, "scones", {"id": current}, "machine", "topic")
+
+
+@pytest.fixture
+def endpoint(terraform, monkeypatch):
+    """Serves r2, of three releases; an apply makes it serve what the record says."""
+    record = ReleaseRecord("r2", {"r1": {}, "r2": {"previous_release": "r1"}, "r3": {"previous_release": "r2"}})
+    record.write(Environment("local").releases_file)
+    terraform.serves = service("scones-r2", "r2")
+    fake = SimpleNamespace(configuration="scones-r2", terraform=terraform)
+
+    def applies():
+        current = ReleaseRecord.read(Environment("local").releases_file).current_release
+        terraform.serves = service(f"scones-{current}", current)
+        fake.configuration = f"scones-{current}"
+
+    terraform.applies = applies
+    monkeypatch.setattr(verification, "serving", lambda *_: Serving(fake.configuration, "InService", ""))
+    monkeypatch.setattr(pipeline, "serving", lambda *_: Serving(fake.configuration, "InService", ""))
+    return fake
+
+
+def recorded_release() -> str | None:
+    return ReleaseRecord.read(Environment("local").releases_file).current_release
+
+
+def test_rolling_back_applies_the_plan_that_was_approved(endpoint):
+    shown = []
+    assert rollback(Environment("local"), None, shown.append) == "r1"
+    assert shown == [PLAN]
+    assert endpoint.terraform.calls == ["init", "init", "package", "plan", "apply"]
+    assert recorded_release() == "r1"
+
+
+def test_rolling_back_to_a_release_by_name(endpoint):
+    assert rollback(Environment("local"), "r3", lambda plan: None) == "r3"
+
+
+def test_after_a_guardrail_the_release_that_survived_becomes_the_current_one(endpoint):
+    """r1 was never current before r2's successor; the endpoint's word counts, not the record's order."""
+    ReleaseRecord("r3", {"r1": {}, "r2": {}, "r3": {"previous_release": "r2"}}).write(
+        Environment("local").releases_file
+    )
+    endpoint.terraform.serves = service("scones-r3", "r3")
+    endpoint.configuration = "scones-r1"
+    assert rollback(Environment("local"), None, lambda plan: None) == "r1"
+
+
+def test_a_plan_that_is_refused_leaves_the_record_as_it_was(endpoint):
+    def refuse(plan):
+        raise PlanNotApprovedError("No.", "")
+
+    with pytest.raises(PlanNotApprovedError):
+        rollback(Environment("local"), None, refuse)
+    assert recorded_release() == "r2"
+    assert "apply" not in endpoint.terraform.calls
+
+
+def test_an_endpoint_that_does_not_follow_is_told(endpoint):
+    endpoint.terraform.applies = lambda: setattr(endpoint.terraform, "serves", service("scones-r1", "r1"))
+    with pytest.raises(EndpointDivergedError, match="serves r2, not r1"):
+        rollback(Environment("local"), None, lambda plan: None)
+
+
 def test_destroying_an_account_leaves_the_logs_of_others_and_the_record(terraform, logs):
     Environment("dev").releases_file.write_text("{}")
-    destroy(Environment("dev"))
-    assert terraform.calls == ["init", "package", "destroy"]
+    terraform.made = FOUNDATION
+    destroy(Environment("dev"), lambda plan: None)
+    assert terraform.calls == ["init", "package", "plan destroy", "apply"]
     streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
     assert [stream["logStreamName"] for stream in streams] == ["others-1/algo-1"]
     assert Environment("dev").releases_file.exists()
@@ -139,12 +214,23 @@ def test_destroying_an_account_leaves_the_logs_of_others_and_the_record(terrafor
 
 def test_destroying_the_embedded_aws_leaves_nothing(terraform, logs):
     Environment("local").releases_file.write_text("{}")
-    destroy(Environment("local"))
+    terraform.made = FOUNDATION
+    destroy(Environment("local"), lambda plan: None)
     assert logs.describe_log_groups()["logGroups"] == []
     assert not Environment("local").releases_file.exists()
 
 
+def test_a_destroy_that_is_refused_destroys_nothing(terraform, logs):
+    def refuse(plan):
+        raise PlanNotApprovedError("No.", "")
+
+    Environment("local").releases_file.write_text("{}")
+    with pytest.raises(PlanNotApprovedError):
+        destroy(Environment("local"), refuse)
+    assert "apply" not in terraform.calls
+    assert Environment("local").releases_file.exists()
+
+
 def test_destroying_nothing_is_no_error(terraform, logs):
-    terraform.values = {}
-    destroy(Environment("local"))
-    assert terraform.calls[-1] == "destroy"
+    destroy(Environment("local"), lambda plan: None)
+    assert terraform.calls[-2:] == ["plan destroy", "apply"]

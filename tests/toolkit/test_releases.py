@@ -11,7 +11,15 @@ import pytest
 from toolkit import releases
 from toolkit.environment import PROJECT
 from toolkit.evaluation import Evaluation
-from toolkit.releases import KEPT_RELEASES, Release, ReleaseRecord, ReleaseRecordError, release_of, source_revision
+from toolkit.releases import (
+    KEPT_RELEASES,
+    NoSuchReleaseError,
+    Release,
+    ReleaseRecord,
+    ReleaseRecordError,
+    release_of,
+    source_revision,
+)
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
 
@@ -94,12 +102,45 @@ def test_the_new_release_is_kept_though_the_clock_was_set_back():
     assert days_of(record) == [9, 11, 12]
 
 
+def test_going_back_makes_the_release_serve_that_served_before():
+    record = recorded(1, 2, 3)
+    back = record.rolled_back()
+    assert back == ReleaseRecord(made(2).identifier, record.releases)
+    assert back.rolled_back().current_release == made(1).identifier
+
+
+def test_going_back_skips_a_release_that_was_rolled_back_before():
+    bad = recorded(1, 2)
+    assert bad.rolled_back().with_release(made(3)).rolled_back().current_release == made(1).identifier
+
+
+def test_going_back_to_a_named_release():
+    assert recorded(1, 2, 3).rolled_back(made(1).identifier).current_release == made(1).identifier
+
+
+@pytest.mark.parametrize(
+    ("days", "to", "message"),
+    [
+        ((), None, r"There is no release to go back to\..*retained: none"),
+        ((1,), None, r"There is no release to go back to\..*retained: "),
+        ((1, 2, 3, 4), made(1).identifier, r"is not retained\. Name one with --to"),
+    ],
+)
+def test_going_back_to_nothing_says_what_there_is(days, to, message):
+    with pytest.raises(NoSuchReleaseError, match=message):
+        recorded(*days).rolled_back(to)
+
+
 def test_a_record_survives_the_disk(tmp_path):
     file = tmp_path / "releases.auto.tfvars.json"
     recorded(1, 2).write(file)
     read = ReleaseRecord.read(file)
     assert read.current_release == made(2).identifier
-    assert read.releases[made(1).identifier] == {**dataclasses.asdict(made(1)), "classes": list(STAGED.classes)}
+    assert read.releases[made(2).identifier] == {
+        **dataclasses.asdict(made(2)),
+        "classes": list(STAGED.classes),
+        "previous_release": made(1).identifier,
+    }
     assert read.with_release(made(3)).releases.keys() == recorded(1, 2, 3).releases.keys()
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 

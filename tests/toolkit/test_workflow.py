@@ -16,7 +16,6 @@ from toolkit.workflow import (
     classify,
     find_images,
     outcomes_table,
-    state_machine_of,
 )
 
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:classify-vehicle:live"
@@ -60,12 +59,6 @@ def test_a_name_that_stands_for_nothing_is_refused_though_others_do(photos, name
         find_images(["a.png", name])
 
 
-@pytest.mark.parametrize("outputs", [{}, {"state_machine_alias_arn": None}])
-def test_without_a_workflow_the_remedy_is_to_make_one(outputs):
-    with pytest.raises(WorkflowUnavailableError, match=r"Run `invoke train` and `invoke apply`"):
-        state_machine_of(outputs)
-
-
 @pytest.fixture
 def aws(monkeypatch):
     clients = {
@@ -88,7 +81,7 @@ def expect_execution(states: Stubber, key: str, *descriptions: dict) -> None:
         states.add_response("describe_execution", answer, {"executionArn": EXECUTION})
 
 
-OUTPUTS = {"state_machine_alias_arn": MACHINE, "bucket": "vehicles"}
+SERVICE = SimpleNamespace(state_machine_alias_arn=MACHINE, bucket="vehicles")
 
 
 def test_a_file_is_uploaded_under_its_content_and_classified(aws, photos):
@@ -98,7 +91,7 @@ def test_a_file_is_uploaded_under_its_content_and_classified(aws, photos):
     key = f"uploads/{hashlib.sha256(b'a.png').hexdigest()[:16]}/a.png"
     expect_execution(aws.states, key, {"status": "RUNNING"}, {"status": "SUCCEEDED", "output": json.dumps(OUTPUT)})
     ended = []
-    outcomes = classify(aws.environment, OUTPUTS, ["a.png"], ended.append)
+    outcomes = classify(aws.environment, SERVICE, ["a.png"], ended.append)
     assert outcomes == ended == [Outcome("a.png", "SUCCEEDED", OUTPUT, "", "", EXECUTION)]
     assert outcomes[0].succeeded
     assert put == {"Bucket": "vehicles", "Key": key, "Body": b"a.png"}
@@ -107,7 +100,7 @@ def test_a_file_is_uploaded_under_its_content_and_classified(aws, photos):
 def test_a_failure_is_told_in_the_words_of_the_function(aws):
     cause = json.dumps({"errorType": "ImageNotFound", "errorMessage": "There is no a.png.", "stackTrace": ["..."]})
     expect_execution(aws.states, "a.png", {"status": "FAILED", "error": "ImageNotFound", "cause": cause})
-    (outcome,) = classify(aws.environment, OUTPUTS, ["s3://vehicles/a.png"])
+    (outcome,) = classify(aws.environment, SERVICE, ["s3://vehicles/a.png"])
     assert (outcome.status, outcome.error, outcome.cause) == ("FAILED", "ImageNotFound", "There is no a.png.")
     assert not outcome.succeeded
 
@@ -115,24 +108,19 @@ def test_a_failure_is_told_in_the_words_of_the_function(aws):
 def test_an_execution_that_does_not_end_is_not_waited_for_forever(aws, monkeypatch):
     monkeypatch.setattr(workflow, "_LIMIT_SECONDS", -1)
     expect_execution(aws.states, "a.png", {"status": "RUNNING"})
-    (outcome,) = classify(aws.environment, OUTPUTS, ["s3://vehicles/a.png"])
+    (outcome,) = classify(aws.environment, SERVICE, ["s3://vehicles/a.png"])
     assert (outcome.status, outcome.succeeded) == ("RUNNING", False)
-
-
-def test_nothing_is_uploaded_where_nothing_is_deployed(aws, photos):
-    with pytest.raises(WorkflowUnavailableError):
-        classify(aws.environment, {"bucket": "vehicles"}, ["a.png"])
 
 
 def test_a_workflow_that_is_gone_is_a_readable_error(aws):
     aws.states.add_client_error("start_execution", "StateMachineDoesNotExist", "It does not exist.")
     with pytest.raises(WorkflowUnavailableError, match=r"It does not exist\..*invoke apply"):
-        classify(aws.environment, OUTPUTS, ["s3://vehicles/a.png"])
+        classify(aws.environment, SERVICE, ["s3://vehicles/a.png"])
 
 
 def test_a_file_that_vanishes_is_a_readable_error(aws, tmp_path):
     with pytest.raises(ImageNotUsableError, match="cannot be read: No such file"):
-        classify(aws.environment, OUTPUTS, [str(tmp_path / "gone.png")])
+        classify(aws.environment, SERVICE, [str(tmp_path / "gone.png")])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-# The embedded AWS on this machine: `invoke cloud.up` runs it, `invoke cloud.env` prints the AWS_ENDPOINT_URL variables that the provider honours.
+# The embedded AWS on this machine: `invoke cloud.up` runs it, `invoke cloud.env` prints the AWS_ENDPOINT_URL variables
+# that the provider honours.
 
 terraform {
   required_version = ">= 1.10"
@@ -17,7 +18,7 @@ terraform {
 }
 
 provider "aws" {
-  region            = var.region
+  region            = "us-east-1"
   s3_use_path_style = true # here only: there is no name service for bucket.127.0.0.1
 
   default_tags {
@@ -30,7 +31,7 @@ module "foundation" {
 
   force_destroy            = true # here only: `invoke stage` and `invoke train` make it all again
   key_deletion_window_days = 7
-  name                     = var.name
+  name                     = "scones-local"
 }
 
 # Nothing serves before there is a release.
@@ -38,16 +39,13 @@ module "service" {
   source = "../../modules/service"
   count  = var.current_release == null ? 0 : 1
 
-  bucket              = module.foundation.bucket
-  current_release     = var.current_release
-  emails              = var.emails
-  endpoint            = var.endpoint
-  image_limits        = var.image_limits
-  kms_key_arn         = module.foundation.kms_key_arn
-  lambda_architecture = var.lambda_architecture
-  lambda_packages     = "${path.root}/../../../build/lambda/local"
-  minimum_accuracy    = var.minimum_accuracy
-  name                = var.name
-  releases            = var.releases
-  routing_table       = var.routing_table
+  bucket          = module.foundation.bucket
+  current_release = var.current_release
+  emails          = var.emails
+  endpoint        = { deployment = { bake_seconds = 0, termination_wait_seconds = 0 } } # no alarm is evaluated here
+  kms_key_arn     = module.foundation.kms_key_arn
+  lambda_packages = "${path.root}/../../../build/lambda/local"
+  name            = module.foundation.name
+  releases        = var.releases
+  routing_table   = var.routing_table
 }

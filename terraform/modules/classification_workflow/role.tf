@@ -1,7 +1,8 @@
 resource "aws_iam_role" "workflow" {
-  name               = local.state_machine_name
-  description        = "State machine ${local.state_machine_name}"
-  assume_role_policy = data.aws_iam_policy_document.workflow_trust.json
+  name                 = local.state_machine_name
+  description          = "State machine ${local.state_machine_name}"
+  assume_role_policy   = data.aws_iam_policy_document.workflow_trust.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 data "aws_iam_policy_document" "workflow_trust" {

@@ -40,9 +40,10 @@ resource "aws_cloudwatch_event_target" "upload" {
 }
 
 resource "aws_iam_role" "upload" {
-  name               = "${var.name}-upload"
-  description        = "EventBridge rule ${var.name}-upload"
-  assume_role_policy = data.aws_iam_policy_document.upload_trust.json
+  name                 = "${var.name}-upload"
+  description          = "EventBridge rule ${var.name}-upload"
+  assume_role_policy   = data.aws_iam_policy_document.upload_trust.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 data "aws_iam_policy_document" "upload_trust" {

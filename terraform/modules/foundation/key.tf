@@ -84,6 +84,31 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
+  # Budgets publish to the encrypted topic; those of this account.
+  # https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
+  statement {
+    sid       = "PublishBudgets"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["budgets.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account_id]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${local.partition}:budgets::${local.account_id}:*"]
+    }
+  }
+
   # Rules publish to the encrypted topic. SNS documents that aws:SourceAccount and aws:SourceArn are not supported here
   # and delivery fails with them; the topic's own policy names the rules, and the encryption context names the topic.
   statement {

@@ -25,10 +25,20 @@ output "name" {
   value       = var.name
 }
 
+output "network" {
+  description = "Subnets and security groups of jobs, model containers and functions; null where AWS runs them in a network of its own."
+  value       = var.network
+}
+
+output "region" {
+  description = "Region that everything lies in."
+  value       = local.region
+}
+
 output "training_role_arn" {
   description = "ARN of the role that training jobs run under."
   value       = aws_iam_role.training.arn
 
   # A job that starts before the role may read its channels fails.
-  depends_on = [aws_iam_role_policy.training]
+  depends_on = [aws_iam_role_policy.training, aws_iam_role_policy.training_network]
 }

@@ -1,7 +1,8 @@
 resource "aws_iam_role" "training" {
-  name               = "${var.name}-training"
-  description        = "SageMaker training jobs of ${var.name}"
-  assume_role_policy = data.aws_iam_policy_document.training_trust.json
+  name                 = "${var.name}-training"
+  description          = "SageMaker training and evaluation jobs of ${var.name}"
+  assume_role_policy   = data.aws_iam_policy_document.training_trust.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 data "aws_iam_policy_document" "training_trust" {
@@ -93,7 +94,7 @@ data "aws_iam_policy_document" "training" {
     }
   }
 
-  # The job's log lines.
+  # The jobs' log lines. SageMaker makes the two groups for the whole account, and their streams.
   statement {
     sid = "WriteLogs"
     actions = [
@@ -102,7 +103,10 @@ data "aws_iam_policy_document" "training" {
       "logs:DescribeLogStreams",
       "logs:PutLogEvents",
     ]
-    resources = ["arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/sagemaker/*"]
+    resources = [
+      for jobs in ["TrainingJobs", "TransformJobs"] :
+      "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/sagemaker/${jobs}*"
+    ]
   }
 
   # Accuracy and loss per epoch. PutMetricData knows no resources: the namespace is the limit.
@@ -114,18 +118,18 @@ data "aws_iam_policy_document" "training" {
     condition {
       test     = "StringLike"
       variable = "cloudwatch:namespace"
-      values   = ["/aws/sagemaker/*", "aws/sagemaker/*", var.name]
+      values   = ["/aws/sagemaker/TrainingJobs", "/aws/sagemaker/TransformJobs"]
     }
   }
 
-  # GetAuthorizationToken knows no resources.
+  # GetAuthorizationToken knows no resources; it opens no repository by itself.
   statement {
     sid       = "LogInToRegistry"
     actions   = ["ecr:GetAuthorizationToken"]
     resources = ["*"]
   }
 
-  # SageMaker's containers lie in accounts of AWS that differ by algorithm and region.
+  # SageMaker's own containers, by name: they lie in accounts of AWS that differ by algorithm and region.
   statement {
     sid = "PullContainers"
     actions = [
@@ -133,6 +137,9 @@ data "aws_iam_policy_document" "training" {
       "ecr:BatchGetImage",
       "ecr:GetDownloadUrlForLayer",
     ]
-    resources = ["arn:${local.partition}:ecr:${local.region}:*:repository/*"]
+    resources = [
+      for repository in ["image-classification", "pytorch-inference", "pytorch-training"] :
+      "arn:${local.partition}:ecr:${local.region}:*:repository/${repository}"
+    ]
   }
 }

@@ -37,6 +37,25 @@ variable "name" {
   }
 }
 
+variable "network" {
+  description = "Subnets and security groups of training and evaluation jobs; the output hands them on to what serves. The subnets need a way to S3, ECR, CloudWatch and the SageMaker API, and for training our program to a package registry. Null runs all in a network of AWS."
+  type = object({
+    security_group_ids = set(string)
+    subnet_ids         = set(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.network == null ? true : alltrue([for id in var.network.subnet_ids : can(regex("^subnet-[0-9a-f]{8,17}$", id))]) && length(var.network.subnet_ids) >= 1 && length(var.network.subnet_ids) <= 16
+    error_message = "network.subnet_ids must hold 1 to 16 subnets, such as subnet-0123456789abcdef0. For no network of your own leave network out."
+  }
+
+  validation {
+    condition     = var.network == null ? true : alltrue([for id in var.network.security_group_ids : can(regex("^sg-[0-9a-f]{8,17}$", id))]) && length(var.network.security_group_ids) >= 1 && length(var.network.security_group_ids) <= 5
+    error_message = "network.security_group_ids must hold 1 to 5 security groups, such as sg-0123456789abcdef0. For no network of your own leave network out."
+  }
+}
+
 variable "noncurrent_version_retention_days" {
   description = "Days that an overwritten or deleted object can still be brought back."
   type        = number
@@ -45,5 +64,16 @@ variable "noncurrent_version_retention_days" {
   validation {
     condition     = var.noncurrent_version_retention_days >= 1 && floor(var.noncurrent_version_retention_days) == var.noncurrent_version_retention_days
     error_message = "noncurrent_version_retention_days must be a whole number of days, at least 1."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds the training role, as bootstrap makes it; null bounds nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null ? true : can(regex("^arn:[^:]+:iam::[^:]*:policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy."
   }
 }

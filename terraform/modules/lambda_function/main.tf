@@ -1,4 +1,4 @@
-# One function: a role that may do what `policy` says and write its own log, the log group, the code, the alias "live".
+# One function: a role that may do what `policies` say and write its own log, the log group, the code, the alias "live".
 
 resource "aws_lambda_function" "handler" {
   function_name                  = var.name
@@ -29,8 +29,18 @@ resource "aws_lambda_function" "handler" {
     mode = var.tracing ? "Active" : "PassThrough"
   }
 
-  # The first call may come at once; it must find its permissions.
-  depends_on = [aws_iam_role_policy.basics, aws_iam_role_policy.extra]
+  dynamic "vpc_config" {
+    for_each = var.network == null ? [] : [var.network]
+
+    content {
+      security_group_ids = vpc_config.value.security_group_ids
+      subnet_ids         = vpc_config.value.subnet_ids
+    }
+  }
+
+  # The first call may come at once; it must find its permissions. Lambda tries those on the network as it makes the
+  # function, and needs them until it is gone.
+  depends_on = [aws_iam_role_policy.basics, aws_iam_role_policy.extra, aws_iam_role_policy.network]
 }
 
 # Callers name the alias, so that every call is answered by a published version.

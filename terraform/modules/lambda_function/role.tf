@@ -1,9 +1,11 @@
 resource "aws_iam_role" "execution" {
-  name               = var.name
-  description        = "Lambda function ${var.name}"
-  assume_role_policy = data.aws_iam_policy_document.trust.json
+  name                 = var.name
+  description          = "Lambda function ${var.name}"
+  assume_role_policy   = data.aws_iam_policy_document.trust.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
+# No condition on the account: IAM passes a role to functions of its own account only.
 data "aws_iam_policy_document" "trust" {
   statement {
     actions = ["sts:AssumeRole"]

@@ -73,6 +73,25 @@ variable "name" {
   }
 }
 
+variable "network" {
+  description = "Subnets and security groups of the function; the subnets need a way to every service that it calls. Null leaves it in Lambda's own network."
+  type = object({
+    security_group_ids = set(string)
+    subnet_ids         = set(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.network == null ? true : alltrue([for id in var.network.subnet_ids : can(regex("^subnet-[0-9a-f]{8,17}$", id))]) && length(var.network.subnet_ids) >= 1 && length(var.network.subnet_ids) <= 16
+    error_message = "network.subnet_ids must hold 1 to 16 subnets, such as subnet-0123456789abcdef0. For no network of your own leave network out."
+  }
+
+  validation {
+    condition     = var.network == null ? true : alltrue([for id in var.network.security_group_ids : can(regex("^sg-[0-9a-f]{8,17}$", id))]) && length(var.network.security_group_ids) >= 1 && length(var.network.security_group_ids) <= 5
+    error_message = "network.security_group_ids must hold 1 to 5 security groups, such as sg-0123456789abcdef0. For no network of your own leave network out."
+  }
+}
+
 variable "package" {
   description = "Path of the zip with the code."
   type        = string
@@ -80,6 +99,17 @@ variable "package" {
   validation {
     condition     = fileexists(var.package)
     error_message = "There is no package at ${var.package}. Run `invoke package`, which builds it."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds the function's role, as bootstrap makes it; null bounds nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null ? true : can(regex("^arn:[^:]+:iam::[^:]*:policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy."
   }
 }
 

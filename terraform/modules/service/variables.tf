@@ -1,6 +1,36 @@
+variable "alarm_thresholds" {
+  description = "When alarms of the workflow and the functions ring; the module monitoring says what each is and checks it. Those of the endpoint are in endpoint."
+  type = object({
+    duration_percent              = optional(number)
+    executions_failed             = optional(number)
+    executions_throttled          = optional(number)
+    executions_timed_out          = optional(number)
+    function_throttles            = optional(number)
+    low_confidence_minimum_images = optional(number)
+    low_confidence_percent        = optional(number)
+  })
+  default  = {}
+  nullable = false
+}
+
 variable "bucket" {
   description = "Data bucket of the foundation."
   type        = string
+}
+
+variable "budget_tag" {
+  description = "Cost allocation tag that the budget counts; null counts the whole account. The tag must be activated in Billing, else the budget never warns."
+  type = object({
+    key   = string
+    value = string
+  })
+  default = null
+}
+
+variable "budget_usd" {
+  description = "US dollars that a month may cost before people are warned. Null sets no budget."
+  type        = number
+  default     = null
 }
 
 variable "current_release" {
@@ -42,9 +72,22 @@ variable "endpoint" {
     }))
     instance_type = optional(string)
     online        = optional(bool)
+    serverless = optional(object({
+      max_concurrency = number
+      memory_mb       = number
+    }))
   })
   default  = {}
   nullable = false
+}
+
+variable "expected_traffic" {
+  description = "Rings when fewer requests than these reach the endpoint in so many hours. Null expects none; an endpoint that is off expects none either."
+  type = object({
+    hours    = number
+    requests = number
+  })
+  default = null
 }
 
 variable "image_limits" {
@@ -105,15 +148,33 @@ variable "name" {
   type        = string
 }
 
+variable "network" {
+  description = "Subnets and security groups of model containers and functions: the foundation's output, which checks it."
+  type = object({
+    security_group_ids = set(string)
+    subnet_ids         = set(string)
+  })
+  default = null
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds every role of the service, as bootstrap makes it; null bounds nothing."
+  type        = string
+  default     = null
+}
+
 variable "releases" {
   description = "Retained releases by id; inference_endpoint checks the records."
   type = map(object({
     accuracy        = number
     algorithm       = string
     classes         = list(string)
+    dataset_sha256  = string
     image_shape     = string
     inference_image = string
     model_data_url  = string
+    model_sha256    = string
+    test_images     = number
     threshold       = number
   }))
   nullable = false

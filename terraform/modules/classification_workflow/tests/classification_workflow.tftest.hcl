@@ -199,3 +199,69 @@ run "missing_function_is_refused" {
 
   expect_failures = [var.functions]
 }
+
+run "boundary_bounds_both_roles" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/scones-boundary"
+  }
+
+  assert {
+    condition     = alltrue([for role in [aws_iam_role.workflow, aws_iam_role.upload] : role.permissions_boundary == "arn:aws:iam::123456789012:policy/scones-boundary"])
+    error_message = "An apply role that must bound every role cannot make these."
+  }
+}
+
+run "policy_that_is_a_role_is_refused" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:role/admin"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
+
+run "threshold_out_of_range_is_refused" {
+  command = plan
+
+  variables {
+    threshold = 1.1
+  }
+
+  expect_failures = [var.threshold]
+}
+
+run "place_without_a_bay_is_refused" {
+  command = plan
+
+  variables {
+    routing_table = {
+      bicycle    = { loading_bay = "", order_radius_km = 3 }
+      motorcycle = { loading_bay = "B", order_radius_km = 15 }
+    }
+  }
+
+  expect_failures = [var.routing_table]
+}
+
+run "timeout_shorter_than_a_function_is_refused" {
+  command = plan
+
+  variables {
+    timeout_seconds = 30
+  }
+
+  expect_failures = [var.timeout_seconds]
+}
+
+run "prefix_without_a_slash_is_refused" {
+  command = plan
+
+  variables {
+    upload_prefix = "incoming"
+  }
+
+  expect_failures = [var.upload_prefix]
+}

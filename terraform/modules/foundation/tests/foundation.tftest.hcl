@@ -111,3 +111,119 @@ run "key_deletion_window_out_of_range_is_refused" {
 
   expect_failures = [var.key_deletion_window_days]
 }
+
+run "puts_under_another_key_are_refused" {
+  command = plan
+
+  # A header that is missing would match StringNotEquals: only a header that is there may be refused.
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.bucket.statement :
+      anytrue([for condition in statement.condition : condition.test == "Null" && condition.values == tolist(["false"])])
+      if contains(statement.actions, "s3:PutObject")
+    ])
+    error_message = "A put without headers gets our key by default and must pass."
+  }
+
+  assert {
+    condition = contains(flatten([
+      for statement in data.aws_iam_policy_document.bucket.statement : [
+        for condition in statement.condition : condition.values if condition.variable == "s3:x-amz-server-side-encryption-aws-kms-key-id"
+      ]
+    ]), "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000")
+    error_message = "Our key is the one that may be named."
+  }
+}
+
+run "network_is_handed_on_and_jobs_may_enter_it" {
+  command = plan
+
+  variables {
+    network = { security_group_ids = ["sg-0123456789abcdef0"], subnet_ids = ["subnet-0123456789abcdef0"] }
+  }
+
+  assert {
+    condition     = output.network.subnet_ids == toset(["subnet-0123456789abcdef0"])
+    error_message = "The service and the toolkit read the network here."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.training_network[0].statement :
+      statement.resources != toset(["*"]) || alltrue([for action in statement.actions : startswith(action, "ec2:Describe")])
+    ])
+    error_message = "Only looking up may be allowed everywhere."
+  }
+}
+
+run "without_a_network_there_is_no_right_to_one" {
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_role_policy.training_network) == 0 && output.network == null
+    error_message = "A role that enters no network needs no right to."
+  }
+}
+
+run "boundary_bounds_the_role" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/scones-boundary"
+  }
+
+  assert {
+    condition     = aws_iam_role.training.permissions_boundary == "arn:aws:iam::123456789012:policy/scones-boundary"
+    error_message = "An apply role that must bound every role cannot make this one."
+  }
+}
+
+run "network_without_subnets_is_refused" {
+  command = plan
+
+  variables {
+    network = { security_group_ids = ["sg-0123456789abcdef0"], subnet_ids = [] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "security_group_by_its_name_is_refused" {
+  command = plan
+
+  variables {
+    network = { security_group_ids = ["default"], subnet_ids = ["subnet-0123456789abcdef0"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "policy_that_is_a_role_is_refused" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:role/admin"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
+
+run "capture_kept_for_no_day_is_refused" {
+  command = plan
+
+  variables {
+    data_capture_retention_days = 0
+  }
+
+  expect_failures = [var.data_capture_retention_days]
+}
+
+run "half_a_day_is_refused" {
+  command = plan
+
+  variables {
+    noncurrent_version_retention_days = 1.5
+  }
+
+  expect_failures = [var.noncurrent_version_retention_days]
+}

@@ -71,6 +71,9 @@ variables {
       image_shape     = "3,32,32"
       inference_image = "813361260812.dkr.ecr.eu-central-1.amazonaws.com/image-classification:1"
       model_data_url  = "s3://scones-test-123456789012-data/models/r1/output/model.tar.gz"
+      dataset_sha256  = "d1"
+      model_sha256    = "m1"
+      test_images     = 100
       threshold       = 0.8
     }
     r2 = {
@@ -80,6 +83,9 @@ variables {
       image_shape     = "3,32,32"
       inference_image = "763104351884.dkr.ecr.eu-central-1.amazonaws.com/pytorch-inference:2.6-cpu-py312"
       model_data_url  = "s3://scones-test-123456789012-data/models/r2/output/model.tar.gz"
+      dataset_sha256  = "d2"
+      model_sha256    = "m2"
+      test_images     = 100
       threshold       = 0.93
     }
   }
@@ -89,7 +95,7 @@ run "threshold_comes_from_the_current_release" {
   command = plan
 
   assert {
-    condition     = output.threshold == 0.93 && output.current_release == "r2"
+    condition     = output.release.threshold == 0.93 && output.release.id == "r2"
     error_message = "The release that serves brings its threshold."
   }
 }
@@ -102,7 +108,7 @@ run "rolling_back_brings_the_threshold_back" {
   }
 
   assert {
-    condition     = output.threshold == 0.8
+    condition     = output.release.threshold == 0.8
     error_message = "The threshold belongs to the release, not to the service."
   }
 }

@@ -1,0 +1,209 @@
+"""A release is deployed, a bad one is noticed and undone, as a user does it: by tasks, in a copy of this project."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from PIL import Image
+
+from tests import hand_made_release
+from tests.checkout import copy_project
+from toolkit.local_cloud.cloud import LocalCloud
+
+FIRST, BROKEN, NEXT = "20261121-100000-aaaaaaa", "20261121-110000-bbbbbbb", "20261121-120000-ccccccc"
+TASK_SECONDS = 900  # of a machine that builds the container image first and shares its cores
+
+
+class Project:
+    """A copy of this project with an embedded AWS of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = copy_project(directory)
+        self.cloud = LocalCloud(self.directory / ".local_cloud", self.directory)
+        self.root = self.directory / "terraform" / "environments" / "local"
+        self.record = self.root / "releases.auto.tfvars.json"
+
+    def invoke(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "invoke", *arguments],
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=TASK_SECONDS,
+            check=False,
+        )
+
+    def client(self, service: str) -> Any:
+        variables = self.cloud.variables()
+        name = f"AWS_ENDPOINT_URL_{service.upper()}"
+        return boto3.client(
+            service,
+            endpoint_url=variables.get(name, variables["AWS_ENDPOINT_URL"]),
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def outputs(self) -> dict[str, Any]:
+        command = ["terraform", "output", "-json"]
+        shown = subprocess.run(command, cwd=self.root, capture_output=True, text=True, timeout=60, check=True).stdout
+        return {name: output["value"] for name, output in json.loads(shown).items()}
+
+    def release(self, identifier: str, program: str, previous: str | None = None, **changes: Any) -> None:
+        """Do what training would: put an artifact into the bucket and make its release the current one."""
+        bucket = self.outputs()["foundation"]["bucket"]
+        self.client("s3").put_object(
+            Bucket=bucket, Key=hand_made_release.key_of(identifier), Body=hand_made_release.artifact(program)
+        )
+        releases = json.loads(self.record.read_text())["releases"] if self.record.exists() else {}
+        entry = hand_made_release.entry(bucket, identifier, previous, **changes)
+        hand_made_release.write_record(self.record, identifier, {**releases, identifier: entry})
+
+
+class Traffic:
+    """Classifies one image again and again until it is left, and keeps how each execution ended."""
+
+    def __init__(self, project: Project, image: Path) -> None:
+        service = project.outputs()["service"]
+        self._machine = service["state_machine_alias_arn"]
+        self._states = project.client("stepfunctions")
+        project.client("s3").put_object(Bucket=service["bucket"], Key="uploads/traffic.png", Body=image.read_bytes())
+        self._input = json.dumps({"s3_bucket": service["bucket"], "s3_key": "uploads/traffic.png"})
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.statuses: list[str] = []
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._enough.is_set():
+            arn = self._states.start_execution(stateMachineArn=self._machine, input=self._input)["executionArn"]
+            while (status := self._states.describe_execution(executionArn=arn)["status"]) == "RUNNING":
+                time.sleep(0.05)
+            self.statuses.append(status)
+
+
+def succeeds(completed: subprocess.CompletedProcess[str]) -> str:
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("image") / "photo.png"
+    Image.new("RGB", (32, 32), "red").save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Serves the release FIRST."""
+    project = Project(tmp_path_factory.mktemp("release") / "project")
+    try:
+        succeeds(project.invoke("cloud.up"))
+        succeeds(project.invoke("apply"))  # the foundation
+        project.release(FIRST, hand_made_release.program())
+        succeeds(project.invoke("apply"))
+        yield project
+    finally:
+        project.invoke("cloud.down")
+
+
+@pytest.fixture
+def configurations(project: Project) -> Callable[[], set[str]]:
+    def names() -> set[str]:
+        return {
+            item["EndpointConfigName"]
+            for item in project.client("sagemaker").list_endpoint_configs()["EndpointConfigs"]
+        }
+
+    return names
+
+
+def test_what_was_applied_is_what_serves(project, image):
+    assert f"serves {FIRST}, as it should" in succeeds(project.invoke("verify"))
+    assert "bicycle" in succeeds(project.invoke("classify", str(image)))
+
+
+def test_a_bad_release_is_noticed_and_undone_while_traffic_goes_on(project, image, configurations):
+    serving = project.outputs()["service"]["endpoint_configuration"]
+    project.release(BROKEN, hand_made_release.broken_program(), FIRST, accuracy=0.99)
+    shown = project.invoke("plan")
+    assert shown.returncode == 2
+    assert f"id: {FIRST} -> {BROKEN}" in shown.stdout
+    assert "accuracy: 0.97 -> 0.99" in shown.stdout
+
+    with Traffic(project, image) as traffic:
+        # Terraform is content: the guardrail has returned the endpoint to the release before.
+        succeeds(project.invoke("apply"))
+    assert len(traffic.statuses) > 5
+    assert set(traffic.statuses) == {"SUCCEEDED"}
+    assert serving in configurations()
+
+    noticed = project.invoke("verify")
+    assert noticed.returncode == 3
+    assert f"serves {FIRST}, not {BROKEN}" in " ".join(noticed.stderr.split())
+    assert "invoke rollback" in noticed.stderr
+    assert project.invoke("plan").returncode == 2  # a plan alone would have noticed it as well
+
+    assert f"{FIRST} serves" in succeeds(project.invoke("rollback"))
+    assert json.loads(project.record.read_text())["current_release"] == FIRST
+    assert "as it should" in succeeds(project.invoke("verify"))
+    assert "No changes" in succeeds(project.invoke("plan"))
+    assert "bicycle" in succeeds(project.invoke("classify", str(image)))
+
+
+def test_a_plan_that_is_out_of_date_is_refused(project):
+    record = project.record.read_text()
+    project.release(NEXT, hand_made_release.program(), FIRST)
+    assert project.invoke("plan").returncode == 2
+    saved = project.directory / "build" / "plans" / "local.tfplan"
+    old = saved.rename(saved.with_name("old.tfplan"))
+    succeeds(project.invoke("apply"))
+    refused = project.invoke("apply", "--plan-file", str(old))
+    assert refused.returncode == 1
+    assert "has changed since the plan was made; nothing was applied" in " ".join(refused.stderr.split())
+    assert NEXT not in record
+
+
+def test_a_good_release_can_be_taken_back_as_well(project):
+    assert f"serves {NEXT}, as it should" in succeeds(project.invoke("verify"))
+    assert f"{FIRST} serves" in succeeds(project.invoke("rollback"))
+    assert f"{NEXT} serves" in succeeds(project.invoke("rollback", "--to", NEXT))
+    unknown = project.invoke("rollback", "--to", "20200101-000000-0000000")
+    assert unknown.returncode == 1
+    assert "is not retained" in unknown.stderr
+    assert f"serves {NEXT}, as it should" in succeeds(project.invoke("verify"))
+
+
+def test_a_release_that_is_not_good_enough_is_refused_by_the_plan(project):
+    record = project.record.read_text()
+    project.release("20261121-130000-ddddddd", hand_made_release.program(), NEXT, accuracy=0.8)
+    try:
+        refused = project.invoke("plan")
+        assert refused.returncode == 1
+        assert "is right on 80.0 % of its test images" in " ".join(refused.stderr.split())
+    finally:
+        project.record.write_text(record)
+    assert "No changes" in succeeds(project.invoke("plan"))
+
+
+def test_destroy_leaves_nothing(project, configurations):
+    succeeds(project.invoke("destroy"))
+    assert configurations() == set()
+    assert project.client("s3").list_buckets()["Buckets"] == []
