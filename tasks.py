@@ -236,6 +236,15 @@ def destroy(c: Context, env: str = "local", yes: bool = False) -> None:
     pipeline.destroy(environment, lambda proposed: approve(proposed, ask=not yes and not environment.is_local))
 
 
+@task
+@readable
+def check(c: Context) -> None:
+    """Run every check that CI runs besides the tests: formatting, types, Terraform's validity, checkov."""
+    from toolkit.checks import run_checks
+
+    run_checks()
+
+
 @task(help={"port": "of all but SageMaker; 0 takes a free one; default: cloud.port"})
 @readable
 def up(c: Context, port: str = "") -> None:
@@ -317,6 +326,6 @@ def _print_status(environment: Any, console: Any) -> None:
         console.print(f"{part.name} runs at {part.url} (process {part.pid})")
 
 
-ns = Collection(demo, stage, train, package, plan, apply, verify, rollback, classify, destroy)
+ns = Collection(demo, stage, train, package, plan, apply, verify, rollback, classify, destroy, check)
 ns.add_collection(Collection("cloud", up, down, status, env))
 ns.configure({"dataset": {"archive": "", "classes": "bicycle,motorcycle"}, "cloud": {"port": "0"}})

@@ -18,7 +18,7 @@ import tasks
 from toolkit.errors import ToolkitError
 
 PROJECT = Path(__file__).resolve().parents[1]
-NAMES = {"apply", "classify", "demo", "destroy", "package", "plan", "rollback", "stage", "train", "verify"}
+NAMES = {"apply", "check", "classify", "demo", "destroy", "package", "plan", "rollback", "stage", "train", "verify"}
 CLOUD_NAMES = {"down", "env", "status", "up"}
 
 
@@ -51,7 +51,7 @@ def test_every_option_is_explained(name):
 
 
 def test_every_task_on_an_environment_is_local_unless_told_otherwise():
-    for name in NAMES - {"demo"}:
+    for name in NAMES - {"check", "demo"}:
         (option,) = [argument for argument in tasks.ns[name].get_arguments() if "env" in argument.names]
         assert option.default == "local"
 

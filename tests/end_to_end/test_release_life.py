@@ -140,6 +140,53 @@ def test_what_was_applied_is_what_serves(project, image):
     assert "bicycle" in succeeds(project.invoke("classify", str(image)))
 
 
+AWKWARD_KEYS = ("plain.png", "a b+c&d=e.png", "scooter (2)/für Ünal \N{BICYCLE}.png", "x" * 1010 + ".png")
+
+
+@pytest.mark.parametrize("name", AWKWARD_KEYS)
+def test_an_upload_starts_one_execution_however_often_its_event_is_delivered(project, image, name):
+    states, s3 = project.client("stepfunctions"), project.client("s3")
+    bucket, key = project.outputs()["foundation"]["bucket"], f"incoming/{name}"
+    assert len(key.encode()) <= 1024
+    machines = {item["name"]: item["stateMachineArn"] for item in states.list_state_machines()["stateMachines"]}
+    starter, classifier = machines["scones-local-start-on-upload"], machines["scones-local-classify-vehicle"]
+
+    def executions(machine: str) -> list[dict[str, Any]]:
+        listed = states.list_executions(stateMachineArn=machine)["executions"]
+        return [states.describe_execution(executionArn=execution["executionArn"]) for execution in listed]
+
+    def classified() -> list[dict[str, Any]]:
+        return [
+            execution
+            for execution in executions(classifier)
+            if json.loads(execution["input"]) == {"s3_bucket": bucket, "s3_key": key}
+        ]
+
+    version = s3.put_object(Bucket=bucket, Key=key, Body=image.read_bytes())["VersionId"]
+    deadline = time.monotonic() + 60
+    while [execution["status"] for execution in classified()] != ["SUCCEEDED"]:
+        assert time.monotonic() < deadline, (classified(), executions(starter))
+        time.sleep(0.2)
+
+    (event,) = [
+        execution["input"]
+        for execution in executions(starter)
+        if json.loads(execution["input"])["detail"]["object"]["key"] == key
+    ]
+    assert json.loads(event)["detail"]["object"]["version-id"] == version
+    again = states.start_execution(stateMachineArn=starter, input=event)["executionArn"]
+    while (status := states.describe_execution(executionArn=again)["status"]) == "RUNNING":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert status == "SUCCEEDED"
+    assert len(classified()) == 1
+
+    s3.put_object(Bucket=bucket, Key=key, Body=image.read_bytes())  # another version is another upload
+    while len(classified()) != 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def test_a_bad_release_is_noticed_and_undone_while_traffic_goes_on(project, image, configurations):
     serving = project.outputs()["service"]["endpoint_configuration"]
     project.release(BROKEN, hand_made_release.broken_program(), FIRST, accuracy=0.99)

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from types import SimpleNamespace
 
@@ -83,8 +84,18 @@ def stored(content: str) -> dict:
     return {"Body": StreamingBody(io.BytesIO(body), len(body))}
 
 
-def expect_job(sagemaker: Stubber, *descriptions: dict) -> None:
-    sagemaker.add_response("create_model", {"ModelArn": "arn:aws:sagemaker:us-east-1:123456789012:model/m"})
+def expect_job(sagemaker: Stubber, *descriptions: dict, **network: dict) -> None:
+    sagemaker.add_response(
+        "create_model",
+        {"ModelArn": "arn:aws:sagemaker:us-east-1:123456789012:model/m"},
+        {
+            "ModelName": NAME,
+            "ExecutionRoleArn": FOUNDATION.training_role_arn,
+            "PrimaryContainer": ANY,
+            "EnableNetworkIsolation": True,
+            **network,
+        },
+    )
     sagemaker.add_response(
         "create_transform_job",
         {"TransformJobArn": "arn:aws:sagemaker:us-east-1:123456789012:transform-job/t"},
@@ -125,6 +136,16 @@ def test_the_artifact_is_measured_and_its_model_taken_away(aws):
     aws.s3.add_response("get_object", stored("[0.9, 0.1]"), {"Bucket": "vehicles", "Key": "evaluation/job/a.png.out"})
     result = evaluate(aws.environment, FOUNDATION, STAGED, MODEL)
     assert (result.accuracy, result.test_images) == (1.0, 1)
+    aws.sagemaker.assert_no_pending_responses()
+
+
+def test_the_artifact_is_measured_in_the_network_of_the_environment(aws):
+    network = {"subnet_ids": ["subnet-0123456789abcdef0"], "security_group_ids": ["sg-0123456789abcdef0"]}
+    vpc = {"Subnets": network["subnet_ids"], "SecurityGroupIds": network["security_group_ids"]}
+    expect_job(aws.sagemaker, {"TransformJobStatus": "Failed", "FailureReason": "No route to S3."}, VpcConfig=vpc)
+    aws.sagemaker.add_response("delete_model", {}, {"ModelName": NAME})
+    with pytest.raises(EvaluationFailedError, match="No route to S3"):
+        evaluate(aws.environment, dataclasses.replace(FOUNDATION, network=network), STAGED, MODEL)
     aws.sagemaker.assert_no_pending_responses()
 
 

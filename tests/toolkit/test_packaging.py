@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -64,6 +65,10 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return calls
 
 
+def hashes(zips: dict[str, Path]) -> dict[str, str]:
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in zips.items()}
+
+
 def names(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
         return archive.namelist()
@@ -99,15 +104,53 @@ def test_a_zip_holds_the_function_its_dependencies_and_their_licences(functions,
             assert entry.compress_type == zipfile.ZIP_STORED
 
 
-def test_two_builds_in_different_folders_are_the_same_bytes(functions, pip, tmp_path):
-    copy = shutil.copytree(functions, tmp_path / "elsewhere" / "functions")
-    for file in copy.rglob("*"):
-        os.utime(file, (0, 0))
-        file.chmod(0o777)
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_another_folder_another_time_and_another_umask_give_the_same_bytes(functions, pip, tmp_path, umask):
     one = package(AWS_TARGET, tmp_path / "one", functions)
-    other = package(AWS_TARGET, tmp_path / "other" / "deep", copy)
-    for name in one:
-        assert one[name].read_bytes() == other[name].read_bytes()
+    before = os.umask(umask)
+    try:
+        copy = tmp_path / "elsewhere" / "functions"
+        for file in sorted(functions.rglob("*"), reverse=True):  # made in another order, as a new clone would be
+            if file.is_file():
+                target = copy / file.relative_to(functions)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+                os.utime(target, (0, 0))  # before 1980, which a zip cannot even hold
+        other = package(AWS_TARGET, tmp_path / "other" / "deep", copy)
+    finally:
+        os.umask(before)
+    assert hashes(one) == hashes(other)
+
+
+def test_the_executable_bit_of_a_source_changes_nothing(functions, pip, tmp_path):
+    one = package(AWS_TARGET, tmp_path / "one", functions)
+    for file in functions.rglob("*.py"):
+        file.chmod(0o777)
+    assert hashes(package(AWS_TARGET, tmp_path / "other", functions)) == hashes(one)
+
+
+def test_the_projects_zips_are_the_same_bytes_wherever_they_are_built(tmp_path):
+    """All of them, with what they depend on, by two processes that share nothing but the sources."""
+    zips = []
+    for name, umask, epoch in (("one", 0o022, 1_000_000_000), ("other", 0o077, 1_700_000_000)):
+        project = tmp_path / name / ("deep" * len(zips))
+        shutil.copytree(packaging.FUNCTIONS_DIRECTORY, project / "lambda_src")
+        shutil.copytree(Path(packaging.__file__).parent, project / "toolkit")
+        for file in project.rglob("*"):
+            os.utime(file, (epoch, epoch))
+        program = "from pathlib import Path; from toolkit.packaging import *; package(local_target(), Path('build'))"
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(project), "PYTHONHASHSEED": str(len(zips))},
+            umask=umask,
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
+        zips.append(hashes({path.stem: path for path in (project / "build").glob("*.zip")}))
+    assert set(zips[0]) == {handler.parent.name for handler in packaging.FUNCTIONS_DIRECTORY.glob("*/handler.py")}
+    assert zips[0] == zips[1]
 
 
 def test_the_second_time_nothing_is_built_and_pip_is_not_called(functions, pip, tmp_path, capsys):

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -54,9 +55,9 @@ def environment(monkeypatch):
         yield Environment("local")
 
 
-def request_of(environment, **settings):
+def request_of(environment, foundation=FOUNDATION, **settings):
     """The request as it is sent, after botocore has found nothing wrong with it."""
-    arguments = training_request(environment, FOUNDATION, STAGED, "scones-1", TrainingSettings(**settings))
+    arguments = training_request(environment, foundation, STAGED, "scones-1", TrainingSettings(**settings))
     request = serialize({name.title().replace("_", ""): value for name, value in arguments.items()})
     shape = boto3.client("sagemaker").meta.service_model.operation_model("CreateTrainingJob").input_shape
     validate_parameters(request, shape)
@@ -100,6 +101,22 @@ def test_our_program_runs_in_script_mode(environment):
         "sagemaker_region": "us-east-1",
     }
     assert request["HyperParameters"]["image_shape"] == '"3,32,32"'
+
+
+def test_only_the_built_in_algorithm_needs_no_network(environment):
+    assert request_of(environment)["EnableNetworkIsolation"] is False  # weights and program come over it
+    assert request_of(environment, algorithm=IMAGE_CLASSIFICATION)["EnableNetworkIsolation"] is True
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_job_runs_in_the_network_of_the_environment(environment, algorithm):
+    assert "VpcConfig" not in request_of(environment, algorithm=algorithm)
+    network = {"subnet_ids": ["subnet-0123456789abcdef0"], "security_group_ids": ["sg-0123456789abcdef0"]}
+    foundation = dataclasses.replace(FOUNDATION, network=network)
+    assert request_of(environment, foundation, algorithm=algorithm)["VpcConfig"] == {
+        "Subnets": ["subnet-0123456789abcdef0"],
+        "SecurityGroupIds": ["sg-0123456789abcdef0"],
+    }
 
 
 def test_a_gpu_instance_gets_the_image_with_a_gpu(environment):

@@ -30,6 +30,12 @@ def inventory(environment: Environment) -> list[str]:
         arguments = {"ServiceNamespace": "sagemaker"} if service == "application-autoscaling" else {}
         answer = getattr(environment.client(service), operation)(**arguments)
         found += [f"{service}: {item[name] if name else item}" for item in answer.get(items, [])]
+    # These want an argument: by itself DescribeAlarms leaves composite alarms out.
+    composites = environment.client("cloudwatch").describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+    found += [f"cloudwatch: {alarm['AlarmName']}" for alarm in composites]
+    account = environment.client("sts").get_caller_identity()["Account"]
+    budgets = environment.client("budgets").describe_budgets(AccountId=account).get("Budgets", [])
+    found += [f"budgets: {budget['BudgetName']}" for budget in budgets]
     kms = environment.client("kms")
     for key in kms.list_keys()["Keys"]:
         description = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]

@@ -5,9 +5,12 @@ MiniStack reads its settings (`GATEWAY_PORT`, `BIND_HOST`, ...) from the environ
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+from contextlib import suppress
 from http import HTTPStatus
+from types import FunctionType
 from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -152,6 +155,69 @@ def encode_keys_of_versions() -> None:
     s3._list_object_versions = list_object_versions
 
 
+def read_embedded_metrics() -> None:
+    """Let metrics that a function prints in the embedded metric format become metrics, as CloudWatch Logs does.
+
+    See https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    emit = lambda_svc._emit_lambda_logs
+
+    def emit_lambda_logs(func: Any, request_id: str, log_text: str, *args: Any, **kwargs: Any) -> None:
+        emit(func, request_id, log_text, *args, **kwargs)
+        for line in (log_text or "").splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # CloudWatch, too, leaves out what it cannot read
+                _store_embedded_metrics(json.loads(line))
+
+    lambda_svc._emit_lambda_logs = emit_lambda_logs
+
+
+def evaluate_alarms_by_dimension() -> None:
+    """Let an alarm watch the metric of its own dimensions: MiniStack pools those of all functions under one name."""
+    evaluate = cloudwatch._evaluate_alarm
+
+    def evaluate_alarm(alarm: dict[str, Any]) -> None:
+        wanted = cloudwatch._dims_key(cloudwatch._dims_from_list(alarm.get("Dimensions") or []))
+        own = {key: points for key, points in list(cloudwatch._metrics.items()) if key[2] == wanted}
+        # The same code, that sees only these metrics.
+        FunctionType(evaluate.__code__, {**vars(cloudwatch), "_metrics": own})(alarm)
+
+    cloudwatch._evaluate_alarm = evaluate_alarm
+
+
+def name_errors_of_nested_executions() -> None:
+    """Let a state machine that starts another meet the errors of that call under the names that AWS gives them.
+
+    A Catch names `StepFunctions.ExecutionAlreadyExistsException`; MiniStack raises `ExecutionAlreadyExists`.
+    See https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html
+    """
+    start = stepfunctions._invoke_nested_start_execution
+
+    def start_execution(resource: str, input_data: Any) -> Any:
+        try:
+            return start(resource, input_data)
+        except stepfunctions._ExecutionError as error:
+            raise stepfunctions._ExecutionError(f"StepFunctions.{error.error}Exception", error.cause) from error
+
+    stepfunctions._invoke_nested_start_execution = start_execution
+
+
+def _store_embedded_metrics(document: Any) -> None:
+    for directive in document["_aws"]["CloudWatchMetrics"]:
+        for names, metric in itertools.product(directive["Dimensions"], directive["Metrics"]):
+            value = document[metric["Name"]]
+            cloudwatch._store_datum(
+                namespace=directive["Namespace"],
+                name=metric["Name"],
+                dims={name: str(document[name]) for name in names},
+                ts=document["_aws"]["Timestamp"] / 1000,
+                unit=metric.get("Unit", "None"),
+                value=None,
+                values=value if isinstance(value, list) else [value],
+                counts=None,
+                stat_values=None,
+            )
+
+
 def _input_shape(action: str) -> Any:
     return botocore.session.get_session().get_service_model("cloudwatch").operation_model(action).input_shape
 
@@ -188,8 +254,11 @@ def _xml_element(name: str, value: Any) -> str:
 if __name__ == "__main__":
     keep_alarms_in_full()
     describe_alarms_in_full()
+    evaluate_alarms_by_dimension()
+    read_embedded_metrics()
     report_exception_class()
     keep_tracing_configuration()
     publish_message_attributes()
     encode_keys_of_versions()
+    name_errors_of_nested_executions()
     app.main()

@@ -26,10 +26,18 @@ provider "aws" {
   }
 }
 
+data "aws_caller_identity" "current" {}
+
+locals {
+  # Bootstrap lets the apply role make roles within this boundary only.
+  permissions_boundary_arn = "arn:aws:iam::${data.aws_caller_identity.current.account_id}:policy/scones-terraform-boundary"
+}
+
 module "foundation" {
   source = "../../modules/foundation"
 
-  name = "scones-dev"
+  name                     = "scones-dev"
+  permissions_boundary_arn = local.permissions_boundary_arn
 }
 
 # Nothing serves before there is a release.
@@ -37,14 +45,16 @@ module "service" {
   source = "../../modules/service"
   count  = var.current_release == null ? 0 : 1
 
-  bucket           = module.foundation.bucket
-  current_release  = var.current_release
-  emails           = var.emails
-  endpoint         = { deployment = { strategy = "ALL_AT_ONCE" } }
-  kms_key_arn      = module.foundation.kms_key_arn
-  lambda_packages  = "${path.root}/../../../build/lambda/aws"
-  minimum_accuracy = 0.9
-  name             = module.foundation.name
-  releases         = var.releases
-  routing_table    = var.routing_table
+  bucket                   = module.foundation.bucket
+  budget_usd               = 150 # of the whole account, unless budget_tag narrows it
+  current_release          = var.current_release
+  emails                   = var.emails
+  endpoint                 = { deployment = { strategy = "ALL_AT_ONCE" } }
+  kms_key_arn              = module.foundation.kms_key_arn
+  lambda_packages          = "${path.root}/../../../build/lambda/aws"
+  minimum_accuracy         = 0.9
+  name                     = module.foundation.name
+  permissions_boundary_arn = local.permissions_boundary_arn
+  releases                 = var.releases
+  routing_table            = var.routing_table
 }

@@ -26,10 +26,18 @@ provider "aws" {
   }
 }
 
+data "aws_caller_identity" "current" {}
+
+locals {
+  # Bootstrap lets the apply role make roles within this boundary only.
+  permissions_boundary_arn = "arn:aws:iam::${data.aws_caller_identity.current.account_id}:policy/scones-terraform-boundary"
+}
+
 module "foundation" {
   source = "../../modules/foundation"
 
-  name = "scones-prod"
+  name                     = "scones-prod"
+  permissions_boundary_arn = local.permissions_boundary_arn
 }
 
 # Nothing serves before there is a release.
@@ -38,16 +46,19 @@ module "service" {
   count  = var.current_release == null ? 0 : 1
 
   bucket          = module.foundation.bucket
+  budget_usd      = 600 # of the whole account, unless budget_tag narrows it
   current_release = var.current_release
   emails          = var.emails
   endpoint = {
     capacity   = { minimum = 2, maximum = 8 }
     deployment = { strategy = "CANARY", canary_percent = 50, bake_seconds = 600 }
   }
-  kms_key_arn      = module.foundation.kms_key_arn
-  lambda_packages  = "${path.root}/../../../build/lambda/aws"
-  minimum_accuracy = 0.95
-  name             = module.foundation.name
-  releases         = var.releases
-  routing_table    = var.routing_table
+  expected_traffic         = { requests = 1, hours = 24 } # a day without a photo is a fault of ours
+  kms_key_arn              = module.foundation.kms_key_arn
+  lambda_packages          = "${path.root}/../../../build/lambda/aws"
+  minimum_accuracy         = 0.95
+  name                     = module.foundation.name
+  permissions_boundary_arn = local.permissions_boundary_arn
+  releases                 = var.releases
+  routing_table            = var.routing_table
 }

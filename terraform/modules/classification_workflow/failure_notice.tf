@@ -36,7 +36,7 @@ resource "aws_cloudwatch_event_rule" "failure" {
     source      = ["aws.states"]
     detail-type = ["Step Functions Execution Status Change"]
     detail = merge(each.value.pattern, {
-      stateMachineArn = [aws_sfn_state_machine.classify_vehicle.arn]
+      stateMachineArn = local.state_machine_arns
     })
   })
 }

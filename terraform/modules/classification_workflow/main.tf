@@ -12,43 +12,49 @@ locals {
   region     = data.aws_region.current.name
 
   state_machine_name = "${var.name}-classify-vehicle"
+  # Spelled out: a reference to the alias would make the policies that name it a change in the plan of every release.
+  alias_arn = "arn:${local.partition}:states:${local.region}:${local.account_id}:stateMachine:${local.state_machine_name}:live"
+
+  # Those whose bad ends are told to people.
+  state_machine_arns = [module.classify_vehicle.arn, module.start_on_upload.arn]
 }
 
-resource "aws_sfn_state_machine" "classify_vehicle" {
-  name       = local.state_machine_name
-  role_arn   = aws_iam_role.workflow.arn
-  definition = jsonencode(local.definition)
-  publish    = true
-  type       = "STANDARD"
+module "classify_vehicle" {
+  source = "../state_machine"
 
-  logging_configuration {
-    include_execution_data = false # the data is somebody's photo
-    level                  = "ALL"
-    log_destination        = "${aws_cloudwatch_log_group.classify_vehicle.arn}:*"
-  }
-
-  tracing_configuration {
-    enabled = true
-  }
-
-  # Step Functions tries the role's permission to log when the machine is made.
-  depends_on = [aws_iam_role_policy.workflow]
+  definition               = local.definition
+  kms_key_arn              = var.kms_key_arn
+  log_retention_days       = var.log_retention_days
+  name                     = local.state_machine_name
+  permissions_boundary_arn = var.permissions_boundary_arn
+  policies                 = { workflow = data.aws_iam_policy_document.classify_vehicle.json }
 }
 
-# Whoever starts an execution names the alias, so that each runs a published version from its first state to its last.
-resource "aws_sfn_alias" "live" {
-  name        = "live"
-  description = "The version that uploads and users start"
-
-  routing_configuration {
-    state_machine_version_arn = aws_sfn_state_machine.classify_vehicle.state_machine_version_arn
-    weight                    = 100
+data "aws_iam_policy_document" "classify_vehicle" {
+  # The three functions, through their published versions only.
+  statement {
+    sid       = "InvokeFunctions"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [for function in var.functions : function.alias_arn]
   }
-}
 
-# Groups under /aws/vendedlogs share one resource policy, which else meets its size limit after a few state machines.
-resource "aws_cloudwatch_log_group" "classify_vehicle" {
-  name              = "/aws/vendedlogs/states/${local.state_machine_name}"
-  kms_key_id        = var.kms_key_arn
-  retention_in_days = var.log_retention_days
+  # The call for a human look.
+  statement {
+    sid       = "NotifyPeople"
+    actions   = ["sns:Publish"]
+    resources = [var.topic_arn]
+  }
+
+  # The topic is encrypted: whoever publishes needs the key, for SNS and nothing else.
+  statement {
+    sid       = "UseKeyOfTopic"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.kms_key_arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["sns.${local.region}.amazonaws.com"]
+    }
+  }
 }

@@ -1,6 +1,6 @@
 output "alias_arn" {
   description = "ARN of the alias \"live\", which is what callers start."
-  value       = aws_sfn_alias.live.arn
+  value       = module.classify_vehicle.alias_arn
 }
 
 output "failure_rule_arns" {
@@ -10,12 +10,12 @@ output "failure_rule_arns" {
 
 output "role_arn" {
   description = "ARN of the state machine's role, which publishes to the topic."
-  value       = aws_iam_role.workflow.arn
+  value       = module.classify_vehicle.role_arn
 }
 
 output "state_machine_arn" {
   description = "ARN of the state machine."
-  value       = aws_sfn_state_machine.classify_vehicle.arn
+  value       = module.classify_vehicle.arn
 }
 
 output "undelivered_queue" {

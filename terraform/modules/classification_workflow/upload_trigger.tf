@@ -1,8 +1,70 @@
-# An upload under incoming/ starts an execution.
+# An upload under incoming/ starts one execution of classify-vehicle. EventBridge delivers an event at least once and
+# cannot name executions; a state machine can: its name is made of the object's version, and Step Functions starts a name
+# only once.
+
+module "start_on_upload" {
+  source = "../state_machine"
+
+  kms_key_arn              = var.kms_key_arn
+  log_retention_days       = var.log_retention_days
+  name                     = "${var.name}-start-on-upload"
+  permissions_boundary_arn = var.permissions_boundary_arn
+  policies                 = { start = data.aws_iam_policy_document.start_on_upload.json }
+
+  definition = {
+    Comment        = "Starts ${local.state_machine_name} for an object that has arrived, once for each of its versions"
+    QueryLanguage  = "JSONata"
+    StartAt        = "StartClassification"
+    TimeoutSeconds = 300
+
+    States = {
+      StartClassification = {
+        Type           = "Task"
+        Resource       = "arn:${local.partition}:states:::states:startExecution"
+        TimeoutSeconds = 30
+        Arguments = {
+          StateMachineArn = local.alias_arn
+          Name            = "{% $hash(${local.arrived_object}, 'SHA-256') %}"
+          Input = {
+            s3_bucket = "{% $states.input.detail.bucket.name %}"
+            s3_key    = "{% $states.input.detail.object.key %}"
+          }
+        }
+        Retry = [
+          # Delivered twice: not an error, and the same at every try.
+          { ErrorEquals = [local.already_started], MaxAttempts = 0 },
+          merge(local.backoff, { ErrorEquals = ["States.TaskFailed", "States.Timeout"] }),
+        ]
+        Catch = [{ ErrorEquals = [local.already_started], Next = "AlreadyStarted" }]
+        End   = true
+      }
+
+      AlreadyStarted = { Type = "Succeed" }
+    }
+  }
+}
+
+locals {
+  already_started = "StepFunctions.ExecutionAlreadyExistsException"
+  arrived_object = join(" & '\n' & ", [
+    "$states.input.detail.bucket.name",
+    "$states.input.detail.object.key",
+    "$states.input.detail.object.`version-id`",
+  ])
+}
+
+data "aws_iam_policy_document" "start_on_upload" {
+  # Executions of the published version, and of nothing else.
+  statement {
+    sid       = "StartExecutions"
+    actions   = ["states:StartExecution"]
+    resources = [local.alias_arn]
+  }
+}
 
 resource "aws_cloudwatch_event_rule" "upload" {
   name        = "${var.name}-upload"
-  description = "Starts ${local.state_machine_name} for every object that arrives under ${var.upload_prefix}"
+  description = "Every object that arrives under ${var.upload_prefix}"
 
   event_pattern = jsonencode({
     source      = ["aws.s3"]
@@ -16,18 +78,9 @@ resource "aws_cloudwatch_event_rule" "upload" {
 
 resource "aws_cloudwatch_event_target" "upload" {
   rule      = aws_cloudwatch_event_rule.upload.name
-  target_id = "classify-vehicle"
-  arn       = aws_sfn_alias.live.arn
+  target_id = "start-on-upload"
+  arn       = module.start_on_upload.alias_arn
   role_arn  = aws_iam_role.upload.arn
-
-  # A template of EventBridge, not JSON: it puts the quotes itself, and escapes what is between them.
-  input_transformer {
-    input_paths = {
-      bucket = "$.detail.bucket.name"
-      key    = "$.detail.object.key"
-    }
-    input_template = "{\"s3_bucket\": <bucket>, \"s3_key\": <key>}"
-  }
 
   retry_policy {
     maximum_event_age_in_seconds = 3600
@@ -71,11 +124,10 @@ resource "aws_iam_role_policy" "upload" {
 }
 
 data "aws_iam_policy_document" "upload" {
-  # Executions of the published version, and of nothing else. Spelled out: a reference to the alias would make this
-  # policy a change in the plan of every release.
+  # Executions of the published version, and of nothing else.
   statement {
     sid       = "StartExecutions"
     actions   = ["states:StartExecution"]
-    resources = ["arn:${local.partition}:states:${local.region}:${local.account_id}:stateMachine:${local.state_machine_name}:live"]
+    resources = [module.start_on_upload.alias_arn]
   }
 }

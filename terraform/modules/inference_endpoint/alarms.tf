@@ -1,6 +1,7 @@
 # The guardrails of an update: while a new release takes traffic, any of these rolls it back. They also tell how the
 # endpoint does between updates, through the composite alarm of the monitoring module, which does the notifying.
-# SageMaker reports ModelLatency and OverheadLatency in microseconds.
+# SageMaker reports ModelLatency and OverheadLatency in microseconds. A serverless endpoint's overhead has its cold starts
+# in it, which are no fault: it has no alarm on that, and its others only tell.
 
 locals {
   guardrails = {
@@ -26,7 +27,10 @@ locals {
 }
 
 resource "aws_cloudwatch_metric_alarm" "guardrail" {
-  for_each = local.guardrails
+  for_each = {
+    for name, guardrail in local.guardrails : name => guardrail
+    if !(local.is_serverless && guardrail.metric == "OverheadLatency")
+  }
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = each.value.description
@@ -42,7 +46,12 @@ resource "aws_cloudwatch_metric_alarm" "guardrail" {
   treat_missing_data  = "notBreaching" # no requests, no trouble
 
   dimensions = {
-    EndpointName = var.name
+    EndpointName = local.endpoint_name
     VariantName  = local.variant
+  }
+
+  # CloudWatch deletes no alarm that a composite alarm still names: one that goes, goes after the composite has changed.
+  lifecycle {
+    create_before_destroy = true
   }
 }

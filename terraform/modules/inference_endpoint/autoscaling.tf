@@ -1,3 +1,8 @@
+# A serverless endpoint scales by itself, up to its max_concurrency.
+locals {
+  is_scaled = var.online && !local.is_serverless
+}
+
 # SageMaker refuses to change the instance type of a variant while a scaling target is registered. Replacing the target
 # deregisters it first: Terraform destroys it, updates the endpoint, and registers it again (measured on Terraform 1.11).
 resource "terraform_data" "instance_type" {
@@ -5,7 +10,7 @@ resource "terraform_data" "instance_type" {
 }
 
 resource "aws_appautoscaling_target" "instances" {
-  count = var.online ? 1 : 0
+  count = local.is_scaled ? 1 : 0
 
   service_namespace  = "sagemaker"
   resource_id        = "endpoint/${aws_sagemaker_endpoint.service[0].name}/variant/${local.variant}"
@@ -19,7 +24,7 @@ resource "aws_appautoscaling_target" "instances" {
 }
 
 resource "aws_appautoscaling_policy" "invocations" {
-  count = var.online ? 1 : 0
+  count = local.is_scaled ? 1 : 0
 
   name               = "${var.name}-invocations-per-instance"
   policy_type        = "TargetTrackingScaling"

@@ -3,10 +3,11 @@ output "alarm_names" {
   value       = [for alarm in aws_cloudwatch_metric_alarm.guardrail : alarm.alarm_name]
 }
 
-# Known before the endpoint is there: a function or a policy that names it need not wait the minutes that it takes.
-output "arn" {
-  description = "ARN of the endpoint."
-  value       = "arn:${local.partition}:sagemaker:${local.region}:${local.account_id}:endpoint/${var.name}"
+# Known before the endpoint is there: a policy that names it need not wait the minutes that it takes. Of both kinds,
+# because callers go on while one takes the other's place.
+output "arns" {
+  description = "ARNs that the endpoint has on instances and as serverless one."
+  value       = [for name in values(local.names) : "arn:${local.partition}:sagemaker:${local.region}:${local.account_id}:endpoint/${name}"]
 }
 
 output "endpoint_configurations" {
@@ -16,7 +17,7 @@ output "endpoint_configurations" {
 
 output "name" {
   description = "Name of the endpoint."
-  value       = var.name
+  value       = local.endpoint_name
 }
 
 # The threshold and the order of the classes belong to the model: whoever uses them changes after the endpoint has moved,

@@ -1,7 +1,8 @@
 resource "aws_iam_role" "model" {
-  name               = "${var.name}-model"
-  description        = "Models that serve behind the endpoint ${var.name}"
-  assume_role_policy = data.aws_iam_policy_document.trust.json
+  name                 = "${var.name}-model"
+  description          = "Models that serve behind the endpoint ${var.name}"
+  assume_role_policy   = data.aws_iam_policy_document.trust.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 data "aws_iam_policy_document" "trust" {
@@ -49,11 +50,15 @@ data "aws_iam_policy_document" "model" {
     }
   }
 
-  # Requests and answers, for monitoring.
-  statement {
-    sid       = "WriteDataCapture"
-    actions   = ["s3:PutObject"]
-    resources = ["${local.bucket_arn}/data_capture/*"]
+  # Requests and answers of this endpoint, for monitoring.
+  dynamic "statement" {
+    for_each = local.is_serverless ? [] : [true]
+
+    content {
+      sid       = "WriteDataCapture"
+      actions   = ["s3:PutObject"]
+      resources = ["${local.bucket_arn}/data_capture/${var.name}/*"]
+    }
   }
 
   # Artifacts and captured data are encrypted with it.
@@ -86,8 +91,8 @@ data "aws_iam_policy_document" "model" {
       "logs:PutLogEvents",
     ]
     resources = [
-      "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/sagemaker/Endpoints/${var.name}",
-      "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/sagemaker/Endpoints/${var.name}:*",
+      "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/sagemaker/Endpoints/${local.endpoint_name}",
+      "arn:${local.partition}:logs:${local.region}:${local.account_id}:log-group:/aws/sagemaker/Endpoints/${local.endpoint_name}:*",
     ]
   }
 
@@ -100,18 +105,18 @@ data "aws_iam_policy_document" "model" {
     condition {
       test     = "StringLike"
       variable = "cloudwatch:namespace"
-      values   = ["/aws/sagemaker/*", "AWS/SageMaker"]
+      values   = ["/aws/sagemaker/Endpoints"]
     }
   }
 
-  # GetAuthorizationToken knows no resources.
+  # GetAuthorizationToken knows no resources; it opens no repository by itself.
   statement {
     sid       = "LogInToRegistry"
     actions   = ["ecr:GetAuthorizationToken"]
     resources = ["*"]
   }
 
-  # SageMaker's containers lie in accounts of AWS that differ by algorithm and region.
+  # The containers of the retained releases, which lie in accounts of AWS.
   statement {
     sid = "PullContainers"
     actions = [
@@ -119,6 +124,15 @@ data "aws_iam_policy_document" "model" {
       "ecr:BatchGetImage",
       "ecr:GetDownloadUrlForLayer",
     ]
-    resources = ["arn:${local.partition}:ecr:${local.region}:*:repository/*"]
+    resources = distinct([
+      for image in local.images : "arn:${local.partition}:ecr:${image.region}:${image.account}:repository/${image.repository}"
+    ])
   }
+}
+
+locals {
+  images = [
+    for release in values(var.releases) :
+    regex("^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.[a-z.]+/(?P<repository>[^:@]+)", release.inference_image)
+  ]
 }

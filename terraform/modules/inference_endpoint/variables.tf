@@ -33,7 +33,7 @@ variable "bucket" {
 }
 
 variable "capacity" {
-  description = "Instances at least and at most, and the requests a minute and instance that autoscaling aims at."
+  description = "Instances at least and at most, and the requests a minute and instance that autoscaling aims at. @@CAP@@"
   type = object({
     invocations_per_minute = optional(number, 600)
     maximum                = optional(number, 2)
@@ -64,13 +64,12 @@ variable "current_release" {
 }
 
 variable "data_capture_percentage" {
-  description = "Share of requests whose input and output go to data_capture/."
+  description = "Share of requests whose input and output go to data_capture/. Null captures all on instances, and none on a serverless endpoint, which cannot."
   type        = number
-  default     = 100
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = var.data_capture_percentage >= 0 && var.data_capture_percentage <= 100
+    condition     = var.data_capture_percentage == null ? true : var.data_capture_percentage >= 0 && var.data_capture_percentage <= 100
     error_message = "data_capture_percentage must be between 0 and 100."
   }
 }
@@ -108,14 +107,15 @@ variable "deployment" {
 }
 
 variable "instance_type" {
-  description = "Instance type of the endpoint. It must fit the processor of the release's image."
+  description = "Instance type of the endpoint. It must fit the processor of the release's image. A serverless endpoint has none."
   type        = string
   default     = "ml.c5.large"
   nullable    = false
 
+  # The families that SageMaker hosts models on. Guardrails do not work on inf1, so a release could not be rolled back.
   validation {
-    condition     = can(regex("^ml\\.[a-z0-9-]+\\.[a-z0-9]+$", var.instance_type))
-    error_message = "instance_type must look like ml.c5.large."
+    condition     = can(regex("^ml\\.(c4|c5d?|c6g[dn]?|c6in?|c7[gi]|c8g|dl1|g4dn|g5|g6e?|g7e?|inf2|m4|m5d?|m6gd?|m6i|m7i|m8g|p2|p3|p4de?|p5|p5en?|p6-b[23]00|r5d?|r6gd?|r6i|r7gd|r7i|r8g|t2|trn1n?|trn2)\\.(medium|large|[0-9]*xlarge)$", var.instance_type))
+    error_message = "instance_type is ${var.instance_type}, on which SageMaker hosts no models with guardrails. Choose one such as ml.c5.large, ml.c7g.large (for arm64 images) or ml.g5.xlarge (for GPU images)."
   }
 }
 
@@ -161,11 +161,41 @@ variable "name" {
   }
 }
 
+variable "network" {
+  description = "Subnets and security groups of the model containers; the subnets need a way to S3, ECR and CloudWatch. Null runs them in a network of AWS."
+  type = object({
+    security_group_ids = set(string)
+    subnet_ids         = set(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.network == null ? true : alltrue([for id in var.network.subnet_ids : can(regex("^subnet-[0-9a-f]{8,17}$", id))]) && length(var.network.subnet_ids) >= 1 && length(var.network.subnet_ids) <= 16
+    error_message = "network.subnet_ids must hold 1 to 16 subnets, such as subnet-0123456789abcdef0. For no network of your own leave network out."
+  }
+
+  validation {
+    condition     = var.network == null ? true : alltrue([for id in var.network.security_group_ids : can(regex("^sg-[0-9a-f]{8,17}$", id))]) && length(var.network.security_group_ids) >= 1 && length(var.network.security_group_ids) <= 5
+    error_message = "network.security_group_ids must hold 1 to 5 security groups, such as sg-0123456789abcdef0. For no network of your own leave network out."
+  }
+}
+
 variable "online" {
   description = "Whether the endpoint runs. false stops its cost and keeps models and configurations, so that true brings it back as it was."
   type        = bool
   default     = true
   nullable    = false
+}
+
+variable "permissions_boundary_arn" {
+  description = "ARN of the policy that bounds the models' role, as bootstrap makes it; null bounds nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null ? true : can(regex("^arn:[^:]+:iam::[^:]*:policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of an IAM policy."
+  }
 }
 
 variable "releases" {
@@ -212,7 +242,46 @@ variable "releases" {
   }
 
   validation {
+    condition     = alltrue([for release in var.releases : can(regex("^[0-9]{12}\\.dkr\\.ecr\\.[a-z0-9-]+\\.[a-z.]+/[^:@]+[:@].", release.inference_image))])
+    error_message = "inference_image must be an image in ECR with a tag or digest, such as 763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cpu-py312; found ${join(", ", [for id, release in var.releases : "${release.inference_image} (${id})"])}."
+  }
+
+  validation {
     condition     = alltrue([for release in var.releases : startswith(release.model_data_url, "s3://${var.bucket}/models/")])
     error_message = "model_data_url must lie under s3://${var.bucket}/models/, which is all that the model's role may read; found ${join(", ", [for id, release in var.releases : "${release.model_data_url} (${id})"])}."
+  }
+}
+
+variable "serverless" {
+  description = "Makes the endpoint serverless, for an environment that idles: memory of each worker, and how many work at once. Nothing is billed between requests, but it goes without data capture, canary, automatic rollback, network isolation and network, and capacity, deployment and instance_type mean nothing. Null runs instances. A change of kind replaces the endpoint, for SageMaker cannot convert it: the new one has another name, and the old one answers until it is there."
+  type = object({
+    max_concurrency = number
+    memory_mb       = number
+  })
+  default = null
+
+  validation {
+    condition     = var.serverless == null ? true : contains([1024, 2048, 3072, 4096, 5120, 6144], var.serverless.memory_mb)
+    error_message = "serverless.memory_mb must be 1024, 2048, 3072, 4096, 5120 or 6144."
+  }
+
+  validation {
+    condition     = var.serverless == null ? true : var.serverless.max_concurrency >= 1 && var.serverless.max_concurrency <= 200 && floor(var.serverless.max_concurrency) == var.serverless.max_concurrency
+    error_message = "serverless.max_concurrency must be a whole number from 1 to 200."
+  }
+
+  validation {
+    condition     = var.serverless == null || coalesce(var.data_capture_percentage, 0) == 0
+    error_message = "A serverless endpoint captures no data: leave data_capture_percentage out, or serverless."
+  }
+
+  validation {
+    condition     = var.serverless == null || var.deployment.strategy != "CANARY"
+    error_message = "A serverless endpoint knows no canary: leave deployment.strategy out, or serverless."
+  }
+
+  validation {
+    condition     = var.serverless == null || var.network == null
+    error_message = "A serverless endpoint cannot run in a network of yours: leave network out, or serverless."
   }
 }

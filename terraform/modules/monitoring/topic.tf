@@ -69,6 +69,35 @@ data "aws_iam_policy_document" "topic" {
     }
   }
 
+  # This account's budgets, where one is set. Narrower than Budgets documents it would be a guess:
+  # https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
+  dynamic "statement" {
+    for_each = var.budget_usd == null ? [] : ["budgets"]
+
+    content {
+      sid       = "BudgetsPublish"
+      actions   = ["sns:Publish"]
+      resources = [aws_sns_topic.people.arn]
+
+      principals {
+        type        = "Service"
+        identifiers = ["budgets.amazonaws.com"]
+      }
+
+      condition {
+        test     = "StringEquals"
+        variable = "aws:SourceAccount"
+        values   = [local.account_id]
+      }
+
+      condition {
+        test     = "ArnLike"
+        variable = "aws:SourceArn"
+        values   = ["arn:${local.partition}:budgets::${local.account_id}:*"]
+      }
+    }
+  }
+
   # Messages name customers' images: never in clear text.
   statement {
     sid       = "DenyInsecureTransport"

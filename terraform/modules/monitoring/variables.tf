@@ -1,3 +1,40 @@
+variable "budget_tag" {
+  description = "Cost allocation tag that the budget counts; null counts the whole account. Activate the tag first, under Billing > Cost allocation tags: until then AWS books no cost on it, and the budget never warns."
+  type = object({
+    key   = string
+    value = string
+  })
+  default = null
+
+  validation {
+    condition     = var.budget_tag == null ? true : trimspace(var.budget_tag.key) != "" && trimspace(var.budget_tag.value) != "" && !strcontains("${var.budget_tag.key}${var.budget_tag.value}", "$")
+    error_message = "budget_tag needs a key and a value, neither with a $, such as { key = \"environment\", value = \"prod\" }."
+  }
+}
+
+variable "budget_usd" {
+  description = "US dollars that a month may cost: people are told at 80 % spent, and when the forecast passes 100 %. Null sets no budget."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.budget_usd == null ? true : var.budget_usd > 0
+    error_message = "budget_usd must be above 0, or null for no budget."
+  }
+}
+
+variable "confidence_function" {
+  description = "Key in functions of the one that emits Confidence and LowConfidence, in the namespace that is called as name."
+  type        = string
+  default     = "filter_confidence"
+  nullable    = false
+
+  validation {
+    condition     = contains(keys(var.functions), var.confidence_function)
+    error_message = "confidence_function must be one of the functions: ${join(", ", keys(var.functions))}."
+  }
+}
+
 variable "emails" {
   description = "Addresses that receive every message; each confirms its subscription once."
   type        = set(string)
@@ -11,7 +48,7 @@ variable "emails" {
 }
 
 variable "endpoint" {
-  description = "Name of the endpoint and of its variant, for the dashboard."
+  description = "Name of the endpoint and of its variant, for the dashboard and the alarm on silence."
   type = object({
     name    = string
     variant = string
@@ -25,16 +62,41 @@ variable "endpoint_alarm_names" {
   nullable    = false
 }
 
+variable "expected_traffic" {
+  description = "Rings when fewer requests than these reach the endpoint in so many hours. Null, where nobody need call, such as in dev: silence is no trouble then."
+  type = object({
+    hours    = number
+    requests = number
+  })
+  default = null
+
+  validation {
+    condition     = var.expected_traffic == null ? true : contains(range(1, 25), var.expected_traffic.hours)
+    error_message = "expected_traffic.hours must be a whole number from 1 to 24, the longest period of an alarm."
+  }
+
+  validation {
+    condition     = var.expected_traffic == null ? true : var.expected_traffic.requests >= 1
+    error_message = "expected_traffic.requests must be at least 1; set expected_traffic to null to expect none."
+  }
+}
+
 variable "functions" {
-  description = "The Lambda functions by key: name, and how many errors in five minutes are too many."
+  description = "The Lambda functions by key: name, seconds after which Lambda stops them, and how many errors in five minutes are too many."
   type = map(object({
     name             = string
     errors_threshold = optional(number, 3)
+    timeout_seconds  = number
   }))
 
   validation {
     condition     = alltrue([for function in var.functions : function.errors_threshold >= 1])
     error_message = "errors_threshold must be at least 1."
+  }
+
+  validation {
+    condition     = alltrue([for function in var.functions : function.timeout_seconds >= 1 && function.timeout_seconds <= 900])
+    error_message = "timeout_seconds must be between 1 and 900, as Lambda allows."
   }
 }
 
@@ -74,17 +136,33 @@ variable "state_machine_arn" {
 }
 
 variable "thresholds" {
-  description = "How many executions in five minutes may fail, or time out, before the alarm rings."
+  description = "When alarms ring: executions and throttles of functions are counted over five minutes, low confidence over an hour in which at least so many images were judged, duration is a share of the function's timeout."
   type = object({
-    executions_failed    = optional(number, 10)
-    executions_timed_out = optional(number, 1)
+    duration_percent              = optional(number, 80)
+    executions_failed             = optional(number, 10)
+    executions_throttled          = optional(number, 10)
+    executions_timed_out          = optional(number, 1)
+    function_throttles            = optional(number, 10)
+    low_confidence_minimum_images = optional(number, 20)
+    low_confidence_percent        = optional(number, 40) # twice the share that calibration leaves to people
   })
   default  = {}
   nullable = false
 
   validation {
-    condition     = var.thresholds.executions_failed >= 1 && var.thresholds.executions_timed_out >= 1
-    error_message = "thresholds must be at least 1."
+    condition = alltrue([
+      for threshold in ["executions_failed", "executions_throttled", "executions_timed_out", "function_throttles", "low_confidence_minimum_images"] :
+      var.thresholds[threshold] >= 1
+    ])
+    error_message = "Counts in thresholds must be at least 1."
+  }
+
+  validation {
+    condition = alltrue([
+      for threshold in ["duration_percent", "low_confidence_percent"] :
+      var.thresholds[threshold] > 0 && var.thresholds[threshold] <= 100
+    ])
+    error_message = "Percentages in thresholds must be above 0 and at most 100."
   }
 }
 

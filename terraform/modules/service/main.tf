@@ -27,8 +27,8 @@ locals {
       memory_mb       = 256
       policies        = {}
       timeout_seconds = 10
-      # It raises an error for every image below the threshold, by design.
-      errors_threshold = 10
+      # Images below the threshold are not counted.
+      errors_threshold = 3
     }
     serialize_image = {
       description = "Fetches an image, bounds it and makes it a small PNG"

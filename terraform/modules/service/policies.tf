@@ -1,11 +1,11 @@
 # What the functions may do besides logging. filter_confidence computes, and may do nothing.
 
 data "aws_iam_policy_document" "classify_image" {
-  # This endpoint, and no other.
+  # This endpoint of either kind, and no other.
   statement {
     sid       = "InvokeEndpoint"
     actions   = ["sagemaker:InvokeEndpoint"]
-    resources = [module.inference_endpoint.arn]
+    resources = module.inference_endpoint.arns
   }
 }
 

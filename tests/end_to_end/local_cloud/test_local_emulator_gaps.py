@@ -165,6 +165,35 @@ def test_an_invoked_function_reports_its_exceptions_class(aws, workflow):
     assert json.load(response["Payload"])["errorType"] == "MalformedInference"
 
 
+def test_starting_a_name_twice_is_an_error_that_a_state_machine_can_catch(aws, workflow, until):
+    stepfunctions = aws.client("stepfunctions")
+    started = "StepFunctions.ExecutionAlreadyExistsException"
+    definition = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Start",
+        "States": {
+            "Start": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::states:startExecution",
+                "Arguments": {"StateMachineArn": workflow, "Name": "only-once", "Input": {"confidence": 0.95}},
+                "Catch": [{"ErrorEquals": [started], "Output": "again", "Next": "Again"}],
+                "Output": "first",
+                "End": True,
+            },
+            "Again": {"Type": "Succeed"},
+        },
+    }
+    machine = stepfunctions.create_state_machine(
+        name="starter", definition=json.dumps(definition), roleArn=aws.role_arn
+    )["stateMachineArn"]
+
+    def output():
+        arn = stepfunctions.start_execution(stateMachineArn=machine)["executionArn"]
+        return until(lambda: stepfunctions.describe_execution(executionArn=arn).get("output"))
+
+    assert [json.loads(output()) for _ in range(3)] == ["first", "again", "again"]
+
+
 def test_tracing_of_a_state_machine_is_returned_as_it_was_set(aws, workflow):
     stepfunctions = aws.client("stepfunctions")
     described = stepfunctions.describe_state_machine(stateMachineArn=workflow)

@@ -327,3 +327,74 @@ def test_names_that_exist_cannot_be_created_again(sagemaker, serving, endpoint, 
         sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=configuration)
     with pytest.raises(ClientError, match="already existing model"):
         serving.model(configuration)
+
+
+SERVERLESS = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
+
+
+def serverless_variant(model, **changes):
+    return {"VariantName": "Primary", "ModelName": model, "ServerlessConfig": SERVERLESS, **changes}
+
+
+def test_a_serverless_endpoint_serves_and_is_described_as_it_was_created(sagemaker, serving):
+    name = serving.model("serverless")
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[serverless_variant(name)])
+    [variant] = sagemaker.describe_endpoint_config(EndpointConfigName=name)["ProductionVariants"]
+    assert variant["ServerlessConfig"] == SERVERLESS
+    assert not {"InstanceType", "InitialInstanceCount"} & set(variant)
+    endpoint = serving.in_service(name)
+    description = serving.describe(endpoint)
+    [variant] = description["ProductionVariants"]
+    assert variant["CurrentServerlessConfig"] == SERVERLESS
+    assert "DataCaptureConfig" not in description
+    assert serving.invoke(endpoint, "x") == "serverless|x"
+
+    # The way to instances is open, the way back is not.
+    instances = serving.configuration()
+    sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=instances)
+    assert serving.settled(endpoint)["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    with pytest.raises(ClientError, match="to serverless") as raised:
+        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=name)
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
+    assert serving.invoke(endpoint, "x") == f"{instances}|x"
+    sagemaker.delete_endpoint(EndpointName=endpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}, "instances"),
+        ({"ServerlessConfig": SERVERLESS | {"MemorySizeInMB": 2000}}, "MemorySizeInMB must be one of 1024, 2048"),
+        ({"ServerlessConfig": SERVERLESS | {"MaxConcurrency": 201}}, "at most 200"),
+    ],
+)
+def test_a_serverless_variant_that_aws_refuses_is_refused(sagemaker, configuration, changes, words):
+    variant = serverless_variant(configuration, **changes)
+    with pytest.raises(ClientError, match=words):
+        sagemaker.create_endpoint_config(EndpointConfigName="refused", ProductionVariants=[variant])
+
+
+def test_a_serverless_endpoint_has_no_capture_no_second_variant_and_no_network_settings(sagemaker, serving):
+    name = serving.model("serverless-without")
+    variant = serverless_variant(name)
+
+    def refused(words, variants, **options):
+        with pytest.raises(ClientError, match=words):
+            sagemaker.create_endpoint_config(EndpointConfigName="refused", ProductionVariants=variants, **options)
+
+    refused("data capture", [variant], DataCaptureConfig=serving.capture())
+    refused("more than one", [variant, variant | {"VariantName": "Other"}])
+    isolated = serving.model("serverless-isolated", EnableNetworkIsolation=True)
+    refused("network isolation", [serverless_variant(isolated)])
+    vpc = {"SecurityGroupIds": ["sg-0123456789"], "Subnets": ["subnet-1"]}
+    refused("VPC", [serverless_variant(serving.model("serverless-vpc", VpcConfig=vpc))])
+
+
+def test_an_endpoint_that_is_not_there_or_not_yet_is_not_found_in_the_words_of_aws(sagemaker, serving, runtime):
+    endpoint = serving.create(serving.configuration())
+    for name in (endpoint, "nowhere"):
+        with pytest.raises(ClientError, match=f"Endpoint {name} of account 000000000000 not found") as raised:
+            runtime.invoke_endpoint(EndpointName=name, Body=b"", ContentType="image/png")
+        assert raised.value.response["Error"]["Code"] == "ValidationError"
+    serving.settled(endpoint)
+    sagemaker.delete_endpoint(EndpointName=endpoint)

@@ -6,24 +6,14 @@ Nothing here needs Docker. An image is known by its repository name, as in
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
-import platformdirs
-
 from toolkit.errors import ToolkitError
+from toolkit.virtual_environment import VirtualEnvironmentError, python_with
 
 _IMAGES = Path(__file__).parent / "images"
 _FRAMEWORK_REPOSITORIES = ("pytorch-training", "pytorch-inference", "pytorch-inference-arm64")
 _BUILT_IN_REPOSITORIES = ("image-classification",)
-_INSTALL_SECONDS = 900
 MODEL_PROGRAM = Path(__file__).parents[3] / "model_src"
 
 
@@ -62,64 +52,7 @@ def python_of(uri: str, *extra_requirements: Path) -> Path:
         ImageUnavailableError: the repository is unknown, or a package does not install.
     """
     repository(uri)
-    key = sys.version
-    environment: Path | None = None
-    for requirements in (_IMAGES / "pytorch.txt", *(path for path in extra_requirements if path.is_file())):
-        key = hashlib.sha256(key.encode() + requirements.read_bytes()).hexdigest()[:16]
-        try:
-            environment = _layer(key, requirements, environment)
-        except OSError as error:
-            raise ImageUnavailableError(
-                f"The local container image cannot be kept in {_cache()}: {error.strerror}.",
-                "Free some space, correct the permissions, or let XDG_CACHE_HOME name another folder.",
-            ) from error
-    return _python(environment) if environment else Path(sys.executable)
-
-
-def _cache() -> Path:
-    return platformdirs.user_cache_path("scones-unlimited") / "images"
-
-
-def _python(environment: Path) -> Path:
-    return environment / "bin" / "python"
-
-
-def _packages(environment: Path) -> Path:
-    return Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
-
-
-def _layer(key: str, requirements: Path, below: Path | None) -> Path:
-    """Return a virtual environment that has the requirements, and through a .pth file all that lies below."""
-    _cache().mkdir(parents=True, exist_ok=True)
-    environment = _cache() / key
-    complete = environment / ".complete"
-    with (_cache() / f"{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever holds it is bound by the time limit of pip
-        if not complete.exists():
-            shutil.rmtree(environment, ignore_errors=True)
-            venv.create(environment, with_pip=True, symlinks=True)
-            if below:
-                line = f"import site; site.addsitedir({str(_packages(below))!r})\n"
-                (_packages(environment) / "below.pth").write_text(line)
-            _install(_python(environment), requirements)
-            complete.touch()
-    return environment
-
-
-def _install(python: Path, requirements: Path) -> None:
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)]
-    environment = _without_bytecode_switch()
-    remedy = "Give pip a way to a package registry that has them."
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS, env=environment)
-    except subprocess.CalledProcessError as error:
-        problem = f"pip could not install {requirements.name}: {error.stderr.strip()[-500:]}"
-        raise ImageUnavailableError(problem, remedy) from error
-    except subprocess.TimeoutExpired as error:
-        problem = f"pip did not install {requirements.name} within {_INSTALL_SECONDS} seconds."
-        raise ImageUnavailableError(problem, remedy) from error
-
-
-def _without_bytecode_switch() -> dict[str, str]:
-    """Drop PYTHONDONTWRITEBYTECODE: without bytecode, importing torch takes seconds longer at every start."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return python_with("images", _IMAGES / "pytorch.txt", *(path for path in extra_requirements if path.is_file()))
+    except VirtualEnvironmentError as error:
+        raise ImageUnavailableError(error.problem, error.remedy) from error

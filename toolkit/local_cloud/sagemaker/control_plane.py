@@ -22,6 +22,8 @@ from toolkit.local_cloud.sagemaker.transform_job import TransformJob
 
 ACCOUNT = "000000000000"  # the account that MiniStack emulates
 Document = dict[str, Any]
+_SERVERLESS_MEMORY_MB = range(1024, 6144 + 1, 1024)
+_SERVERLESS_CONCURRENCY = 200
 
 
 class ServiceError(Exception):
@@ -105,6 +107,8 @@ class ControlPlane:
         for variant in request["ProductionVariants"]:
             self._stored(self._models, "model", variant["ModelName"])
             variant.setdefault("InitialVariantWeight", 1.0)
+        if any("ServerlessConfig" in variant for variant in request["ProductionVariants"]):
+            self._check_serverless(request)
         return self._store(self._endpoint_configs, "endpoint-config", "EndpointConfig", request)
 
     def describe_endpoint_config(self, request: Document) -> Document:
@@ -139,6 +143,10 @@ class ControlPlane:
             raise ServiceError("ValidationException", f'Cannot update in-progress endpoint "{endpoint.name}".')
         if endpoint.description["EndpointStatus"] == "Failed":  # all that AWS allows then is DeleteEndpoint
             raise ServiceError("ValidationException", f'Cannot update failed endpoint "{endpoint.name}".')
+        if endpoint.runs_on_instances and "ServerlessConfig" in configuration["ProductionVariants"][0]:
+            raise ServiceError(
+                "ValidationException", f'Cannot update the instances of endpoint "{endpoint.name}" to serverless.'
+            )
         endpoint.update(request, configuration)
         return {"EndpointArn": endpoint.description["EndpointArn"]}
 
@@ -226,6 +234,29 @@ class ControlPlane:
         if name not in resources:
             raise _not_found(kind.replace("endpoint-config", "endpoint configuration"), self._arn(kind, name))
         return resources[name]
+
+    def _check_serverless(self, request: Document) -> None:
+        """Refuse what a serverless endpoint cannot do.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+        """
+        [variant, *others] = request["ProductionVariants"]
+        serverless = variant.get("ServerlessConfig", {})
+        model = self._models[variant["ModelName"]]
+        for refused, what in (
+            (bool(others), "more than one production variant"),
+            ("InstanceType" in variant or "InitialInstanceCount" in variant, "instances"),
+            ("DataCaptureConfig" in request, "data capture"),
+            ("VpcConfig" in model, "a VPC configuration"),
+            (model.get("EnableNetworkIsolation", False), "network isolation"),
+        ):
+            if refused:
+                raise ServiceError("ValidationException", f"Serverless endpoints do not support {what}.")
+        if serverless["MemorySizeInMB"] not in _SERVERLESS_MEMORY_MB:
+            sizes = ", ".join(map(str, _SERVERLESS_MEMORY_MB))
+            raise ServiceError("ValidationException", f"MemorySizeInMB must be one of {sizes}.")
+        if serverless["MaxConcurrency"] > _SERVERLESS_CONCURRENCY:
+            raise ServiceError("ValidationException", f"MaxConcurrency must be at most {_SERVERLESS_CONCURRENCY}.")
 
     def _new_job_arn(self, kind: str, name: str, jobs: dict[str, Any]) -> str:
         arn = self._arn(kind, name)

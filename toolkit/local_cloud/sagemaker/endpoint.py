@@ -114,6 +114,11 @@ class Endpoint:
             self.description["LastDeploymentConfig"] = request["DeploymentConfig"]
         self._in_background(configuration, "Failed")
 
+    @property
+    def runs_on_instances(self) -> bool:
+        """Whether instances serve, which no update can make serverless."""
+        return self._fleet is not None and "ServerlessConfig" not in self._fleet.configuration["ProductionVariants"][0]
+
     def update(self, request: dict[str, Any], configuration: dict[str, Any]) -> None:
         """Bring up the new configuration beside the old one; returns at once."""
         self.description |= {"EndpointStatus": "Updating", "LastModifiedTime": time.time()}
@@ -184,13 +189,8 @@ class Endpoint:
                 "EndpointStatus": "InService",
                 "LastModifiedTime": time.time(),
                 "ProductionVariants": [
-                    {
-                        "VariantName": variant["VariantName"],
-                        "CurrentWeight": 1.0,
-                        "DesiredWeight": 1.0,
-                        "CurrentInstanceCount": variant.get("InitialInstanceCount", 1),
-                        "DesiredInstanceCount": variant.get("InitialInstanceCount", 1),
-                    }
+                    {"VariantName": variant["VariantName"], "CurrentWeight": 1.0, "DesiredWeight": 1.0}
+                    | _capacity(variant)
                 ],
             }
             self.description.pop("DataCaptureConfig", None)
@@ -225,3 +225,11 @@ class Endpoint:
         if settings and settings.get("EnableCapture", True):
             capture = DataCapture(settings, self.name, name, Storage(model["ExecutionRoleArn"]))
         return Fleet(configuration, name, container, capture, EndpointMetrics(self.name, name))
+
+
+def _capacity(variant: dict[str, Any]) -> dict[str, Any]:
+    """What DescribeEndpoint says about the size of a variant."""
+    if "ServerlessConfig" in variant:
+        return {"CurrentServerlessConfig": variant["ServerlessConfig"], "CurrentInstanceCount": 0}
+    count = variant.get("InitialInstanceCount", 1)
+    return {"CurrentInstanceCount": count, "DesiredInstanceCount": count}

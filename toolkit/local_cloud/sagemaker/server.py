@@ -20,7 +20,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import run_simple
 from werkzeug.wrappers import Request, Response
 
-from toolkit.local_cloud.sagemaker.control_plane import ControlPlane, Document, ServiceError
+from toolkit.local_cloud.sagemaker.control_plane import ACCOUNT, ControlPlane, Document, ServiceError
 from toolkit.local_cloud.sagemaker.endpoint import ModelError
 from toolkit.local_cloud.sagemaker.scalable_target_tags import keep_scalable_target_tags
 
@@ -71,17 +71,16 @@ class Gateway:
 
     def _invoke(self, name: str, request: Request) -> Response:
         body = request.get_data()
+        if len(body) > _MAXIMUM_PAYLOAD_BYTES:
+            message = f"The payload of {len(body)} bytes exceeds the maximum allowed."
+            return _error(ServiceError("ValidationError", message))
         try:
-            if len(body) > _MAXIMUM_PAYLOAD_BYTES:
-                raise ServiceError("ValidationError", f"The payload of {len(body)} bytes exceeds the maximum allowed.")
             endpoint = self._control_plane.endpoint(name)
             accept = request.headers.get("Accept") or "application/json"
             content_type = request.headers.get("Content-Type") or "application/octet-stream"
             response, variant = endpoint.invoke(body, content_type, accept)
-        except LookupError:
-            return _error(ServiceError("ValidationError", f"Endpoint {name} of account is not InService."))
-        except ServiceError as error:
-            return _error(ServiceError("ValidationError", str(error)))
+        except (LookupError, ServiceError):  # AWS has the same words for none and for one that is not in service yet
+            return _error(ServiceError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found."))
         except ModelError as error:
             answer = {"Message": str(error), "OriginalMessage": str(error), "OriginalStatusCode": error.status}
             return _json(answer, HTTPStatus.FAILED_DEPENDENCY, {"x-amzn-ErrorType": "ModelError"})

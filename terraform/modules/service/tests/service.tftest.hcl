@@ -131,7 +131,10 @@ run "serialize_image_reads_images_alone" {
   assert {
     condition = one([
       for statement in data.aws_iam_policy_document.classify_image.statement : statement.resources
-    ]) == toset(["arn:aws:sagemaker:eu-central-1:123456789012:endpoint/scones-test"])
+      ]) == toset([
+      "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/scones-test",
+      "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/scones-test-serverless",
+    ])
     error_message = "classify_image may invoke this endpoint alone."
   }
 }
