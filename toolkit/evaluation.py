@@ -57,7 +57,7 @@ def evaluate(
         EvaluationFailedError: the transform job failed, took too long, or did not answer with probabilities.
     """
     output = f"s3://{staged.bucket}/evaluation/{model.job_name}"
-    with _temporary_model(environment, model, foundation.training_role_arn) as model_name:
+    with _temporary_model(environment, foundation, model) as model_name:
         _transform(environment, staged, model_name, output, foundation.kms_key_arn)
     labels = _labels(environment, staged)
     answers = _answers(environment, staged, output, list(labels))
@@ -95,7 +95,7 @@ def _probabilities(answer: object) -> npt.NDArray[np.float64]:
 
 
 @contextmanager
-def _temporary_model(environment: Environment, model: TrainedModel, role_arn: str) -> Iterator[str]:
+def _temporary_model(environment: Environment, foundation: Foundation, model: TrainedModel) -> Iterator[str]:
     sagemaker = environment.client("sagemaker")
     container: dict[str, Any] = {"Image": model.inference_image, "ModelDataUrl": model.model_data_url}
     if model.properties:  # our program, run by the PyTorch container out of the artifact
@@ -104,7 +104,19 @@ def _temporary_model(environment: Environment, model: TrainedModel, role_arn: st
             "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
         }
     name = f"{model.job_name}-evaluation"
-    sagemaker.create_model(ModelName=name, ExecutionRoleArn=role_arn, PrimaryContainer=container)
+    network: dict[str, Any] = {}
+    if foundation.network is not None:
+        network["VpcConfig"] = {
+            "Subnets": foundation.network["subnet_ids"],
+            "SecurityGroupIds": foundation.network["security_group_ids"],
+        }
+    sagemaker.create_model(
+        ModelName=name,
+        ExecutionRoleArn=foundation.training_role_arn,
+        PrimaryContainer=container,
+        EnableNetworkIsolation=True,  # as behind the endpoint: SageMaker brings the artifact and the images
+        **network,
+    )
     try:
         yield name
     finally:

@@ -43,12 +43,14 @@ class Foundation:
         kms_key_arn: the key that encrypts what is written there.
         name: the prefix of all names.
         training_role_arn: the role that training and transform jobs run under.
+        network: `subnet_ids` and `security_group_ids` of the jobs; None where AWS runs them in a network of its own.
     """
 
     bucket: str
     kms_key_arn: str
     name: str
     training_role_arn: str
+    network: dict[str, list[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,9 +200,10 @@ class Infrastructure:
         """Return the foundation, or None before the first apply."""
         values = self.outputs().get("foundation") or {}
         names = [field.name for field in fields(Foundation)]
-        if not all(values.get(name) for name in names):  # none, or an apply that was cut short
+        if not all(values.get(name) for name in names if name != "network"):  # none, or an apply that was cut short
             return None
-        return Foundation(**{name: values[name] for name in names})
+        known: dict[str, Any] = {name: values.get(name) for name in names}
+        return Foundation(**known)
 
     def service(self) -> Service:
         """Return what serves.

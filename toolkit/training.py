@@ -196,8 +196,19 @@ def training_request(
             instance_type=settings.machine, instance_count=1, volume_size_in_gb=_VOLUME_GB
         ),
         "stopping_condition": shapes.StoppingCondition(max_runtime_in_seconds=settings.maximum_seconds),
+        # The built-in algorithm has all that it needs, and gets no network. Script mode fetches our program from S3
+        # inside the container, and that its ImageNet weights from the package registry: both need theirs.
+        "enable_network_isolation": settings.algorithm == IMAGE_CLASSIFICATION,
+        **_network(shapes, foundation),
         **program,
     }
+
+
+def _network(shapes: Any, foundation: Foundation) -> dict[str, Any]:
+    if foundation.network is None:
+        return {}
+    subnets, groups = foundation.network["subnet_ids"], foundation.network["security_group_ids"]
+    return {"vpc_config": shapes.VpcConfig(subnets=subnets, security_group_ids=groups)}
 
 
 def _channel(shapes: Any, name: str, uri: str) -> Any:

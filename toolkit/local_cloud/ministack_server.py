@@ -18,7 +18,9 @@ from xml.sax.saxutils import escape
 import botocore.session
 from ministack import app
 from ministack.core import lambda_runtime
-from ministack.services import cloudwatch, lambda_svc, s3, stepfunctions
+from ministack.services import cloudwatch, eventbridge, lambda_svc, s3, stepfunctions
+
+from toolkit.local_cloud.distributed_map import run_distributed_maps
 
 # What one alarm is made of when it watches a single metric, and when it watches an expression.
 _SINGLE_METRIC = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit")
@@ -184,6 +186,32 @@ def evaluate_alarms_by_dimension() -> None:
     cloudwatch._evaluate_alarm = evaluate_alarm
 
 
+def tell_versions_of_objects() -> None:
+    """Let the events of a versioned bucket name the version, by which a second delivery is known for one.
+
+    See https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    """
+    firing = threading.local()
+    fire, dispatch = s3._fire_s3_event, eventbridge._dispatch_event
+
+    def fire_event(*args: Any, **kwargs: Any) -> None:
+        firing.version = kwargs.get("version_id")
+        try:
+            fire(*args, **kwargs)
+        finally:
+            firing.version = None
+
+    def dispatch_event(event: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if getattr(firing, "version", None) and event["Source"] == "aws.s3":
+            detail = json.loads(event["Detail"])
+            detail["object"]["version-id"] = firing.version
+            event = event | {"Detail": json.dumps(detail)}
+        return dispatch(event, *args, **kwargs)
+
+    s3._fire_s3_event = fire_event
+    eventbridge._dispatch_event = dispatch_event
+
+
 def name_errors_of_nested_executions() -> None:
     """Let a state machine that starts another meet the errors of that call under the names that AWS gives them.
 
@@ -260,5 +288,7 @@ if __name__ == "__main__":
     keep_tracing_configuration()
     publish_message_attributes()
     encode_keys_of_versions()
+    run_distributed_maps()
     name_errors_of_nested_executions()
+    tell_versions_of_objects()
     app.main()
