@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from python_terraform import IsFlagged, Terraform
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
 from toolkit.environment import BUILD, Environment
 from toolkit.errors import ToolkitError
 from toolkit.plan import Plan
-from toolkit.progress import progress_bar
+from toolkit.progress import console, progress_bar
 
 MINIMUM_VERSION = (1, 10)
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
@@ -236,6 +237,7 @@ class Infrastructure:
         """
         arguments = self._terraform.generate_cmd_string(command, *positional, json=IsFlagged, input=False, **options)
         errors: list[str] = []
+        warnings: list[str] = []
         texts: list[str] = []  # what Terraform says before it knows that it is to speak JSON, or as it crashes
         with progress_bar() as progress:
             task = progress.add_task(title, total=None)
@@ -251,14 +253,17 @@ class Infrastructure:
                     if event["type"] == "text":
                         texts.append(event["@message"])
                     _show(event, progress, task, title)
-                    if event["type"] == "diagnostic" and event["diagnostic"]["severity"] == "error":
-                        errors.append(_diagnosis(event["diagnostic"]))
+                    if event["type"] == "diagnostic":
+                        said = errors if event["diagnostic"]["severity"] == "error" else warnings
+                        said.append(_diagnosis(event["diagnostic"]))
                 status = process.wait(timeout=limit)
             finally:
                 timer.cancel()
                 if process.poll() is None:  # the caller was interrupted: let Terraform save its state
                     process.terminate()
                     process.wait(timeout=_SHORT_SECONDS)
+        for warning in dict.fromkeys(warnings):
+            console.print(f"[yellow]Warning:[/] {escape(warning.strip())}")
         if errors or status:
             raise self._failure(command, "\n".join(errors) or _tail("\n".join(texts)) or f"exit status {status}")
 

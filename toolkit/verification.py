@@ -92,9 +92,10 @@ def verify(environment: Environment, service: Service) -> Serving | None:
         return found
     if found.status == "InService":
         release = release_of_configuration(service, found.configuration)
+        cause = f"a guardrail rolled the update back. {found.reason}" if found.reason else "it was not updated."
         raise EndpointDivergedError(
             f"The endpoint {service.endpoint_name} serves {release or found.configuration}, not "
-            f"{service.release['id']}: a guardrail rolled the update back. {found.reason}".rstrip(),
+            f"{service.release['id']}: {cause}",
             f"\nRun `invoke rollback --env {environment.name}`: it makes the release that serves the current one "
             "again, so that threshold and workflow fit it. Then look at why the new one failed.",
         )

@@ -257,6 +257,14 @@ def test_a_failure_is_told_in_terraforms_own_words(infrastructure, terraform, co
     assert "Nothing is lost" in caught.value.remedy
 
 
+def test_a_warning_is_shown_once_and_is_no_error(infrastructure, terraform, capsys):
+    warning = diagnostic("warning", "A serverless endpoint captures nothing", address="check.serverless")
+    terraform.reports("apply", warning, warning, summary())
+    infrastructure.apply(SHOWN)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("Warning: check.serverless: A serverless endpoint captures nothing") == 1
+
+
 def test_an_error_counts_though_the_exit_status_is_good(infrastructure, terraform):
     terraform.reports("apply", diagnostic("error", "Provider crashed"))
     with pytest.raises(TerraformFailedError, match="Provider crashed"):

@@ -62,7 +62,7 @@ def test_a_rollback_by_a_guardrail_is_noticed_with_its_remedy(sagemaker):
 
 def test_a_configuration_of_somebody_else_is_named(sagemaker):
     says(sagemaker, "InService", "by-hand")
-    with pytest.raises(EndpointDivergedError, match="serves by-hand, not r2"):
+    with pytest.raises(EndpointDivergedError, match="serves by-hand, not r2: it was not updated"):
         verify(sagemaker.environment, service())
 
 

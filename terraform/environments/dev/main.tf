@@ -54,6 +54,7 @@ module "service" {
   lambda_packages          = "${path.root}/../../../build/lambda/aws"
   minimum_accuracy         = 0.9
   name                     = module.foundation.name
+  network                  = module.foundation.network
   permissions_boundary_arn = local.permissions_boundary_arn
   releases                 = var.releases
   routing_table            = var.routing_table

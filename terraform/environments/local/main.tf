@@ -46,6 +46,7 @@ module "service" {
   kms_key_arn     = module.foundation.kms_key_arn
   lambda_packages = "${path.root}/../../../build/lambda/local"
   name            = module.foundation.name
+  network         = module.foundation.network
   releases        = var.releases
   routing_table   = var.routing_table
 }

@@ -32,8 +32,12 @@ variable "bucket" {
   }
 }
 
+# invocations_per_minute is AWS's (MAX_RPS * SAFETY_FACTOR) * 60: 20 requests a second, which is below the 22 to 50 that the
+# PyTorch program answered on two shared cores, as many as ml.c5.large has, times 0.5, times 60. For your own load: raise the
+# number of requests at once against one instance until the latency climbs; the rate before that is MAX_RPS.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-loadtest.html
 variable "capacity" {
-  description = "Instances at least and at most, and the requests a minute and instance that autoscaling aims at. @@CAP@@"
+  description = "Instances at least and at most, and the requests a minute and instance that autoscaling aims at."
   type = object({
     invocations_per_minute = optional(number, 600)
     maximum                = optional(number, 2)
