@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import math
 import os
+import sys
+import time
 from typing import Any
 
 import boto3
@@ -17,17 +18,18 @@ from botocore.exceptions import ConnectionError as ConnectionFailedError
 ENDPOINT_NAME = os.environ["ENDPOINT_NAME"]
 NUMBER_OF_CLASSES = int(os.environ.get("NUMBER_OF_CLASSES", "2"))
 
+FUNCTION_NAME = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "classify_image")
 # Probabilities for a thousand classes take 20 kB. A model that answers with more is not ours.
 MAX_RESPONSE_BYTES = 65_536
 # What single-precision rounding may add up to.
 SUM_TOLERANCE = 1e-3
 
 # The endpoint is ready again after a while, not after a millisecond: Step Functions waits and retries, with jitter, so
-# botocore does not. Two and twenty seconds stay well inside a function's timeout of 30 seconds.
+# botocore does not. A second to connect to each of a few addresses and twenty for the answer stay inside the function's
+# timeout of 30 seconds.
 sagemaker = boto3.client(
-    "sagemaker-runtime", config=Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1})
+    "sagemaker-runtime", config=Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts": 1})
 )
-logger = logging.getLogger(__name__)
 
 
 # Step Functions matches on a class's name, and these names are the workflow's vocabulary: hence no suffix "Error".
@@ -43,7 +45,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Classifies the record's image.
 
     Args:
-        event: The record of `serialize_image`, as in event.json.
+        event: The record of `serialize_image`, as in event.json; `execution`, if there, is for the log.
 
     Returns:
         The record with its `inferences`, as in expected.json. `image_data` has served its purpose and stays behind.
@@ -52,26 +54,32 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         EndpointUnavailable: Worth a retry.
         MalformedInference: The model breaks its contract; a retry changes nothing.
     """
-    inferences = parse(invoke_endpoint(base64.b64decode(event["image_data"], validate=True)))
-    record = {name: value for name, value in event.items() if name != "image_data"}
-    extra = {"s3_bucket": event["s3_bucket"], "s3_key": event["s3_key"], "inferences": inferences}
-    logger.info("Image classified", extra=extra)
+    about = {name: event.get(name) for name in ("execution", "s3_bucket", "s3_key")}
+    try:
+        inferences = parse(invoke_endpoint(base64.b64decode(event["image_data"], validate=True)))
+    except Exception as error:
+        log("WARN", str(error), {**about, "error": type(error).__name__})
+        raise
+    log("INFO", "Image classified", {**about, "inferences": inferences})
+    record = {name: value for name, value in event.items() if name not in ("execution", "image_data")}
     return {**record, "inferences": inferences}
 
 
 def invoke_endpoint(image: bytes) -> bytes:
-    """Sends a PNG to the endpoint and returns the body of its answer, one byte over the limit at most."""
+    """Sends a PNG to the endpoint and returns the body of its answer, which SageMaker bounds."""
     try:
         response = sagemaker.invoke_endpoint(
             EndpointName=ENDPOINT_NAME, ContentType="image/png", Accept="application/json", Body=image
         )
-        body: bytes = response["Body"].read(MAX_RESPONSE_BYTES + 1)
+        # All of it: only then botocore notices an answer that ends too early.
+        body: bytes = response["Body"].read()
     except (ConnectionFailedError, HTTPClientError, IncompleteReadError) as error:
         raise EndpointUnavailable(f"The connection to the endpoint {ENDPOINT_NAME} failed: {error}") from error
     except ClientError as error:
         if is_unavailable(error):
             raise EndpointUnavailable(f"The endpoint {ENDPOINT_NAME} is unavailable: {error}") from error
         if error.response["Error"]["Code"] == "ModelError":
+            # Not ImageUnreadable: the image is a PNG of our own making, so whoever uploaded it can do nothing about it.
             raise MalformedInference(f"The model behind {ENDPOINT_NAME} refused the image: {error}") from error
         raise
     return body
@@ -83,8 +91,10 @@ def is_unavailable(error: ClientError) -> bool:
     if code == "ValidationError":
         # There is no error code of its own for an endpoint that is being created, or is switched off to save costs.
         return "not found" in message or "not in service" in message
-    # A ModelError has a status of its own, 424, and carries the container's.
-    status = error.response.get("OriginalStatusCode", error.response["ResponseMetadata"]["HTTPStatusCode"])
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code == "ModelError":
+        # Its own status is 424. This one is the container's, and 0 when that died or took too long to give any.
+        status = error.response.get("OriginalStatusCode") or 500
     return status >= 500 or status == 429 or "Throttling" in code or code == "ModelNotReadyException"  # noqa: PLR2004
 
 
@@ -104,3 +114,15 @@ def parse(body: bytes) -> list[float]:
             f"The endpoint {ENDPOINT_NAME} answered {body[:200]!r}, not {NUMBER_OF_CLASSES} probabilities summing to 1."
         )
     return [float(value) for value in inferences]
+
+
+def log(level: str, message: str, properties: dict[str, Any]) -> None:
+    """Writes one line of JSON."""
+    line = {
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "level": level,
+        "message": message,
+        **properties,
+        "FunctionName": FUNCTION_NAME,
+    }
+    sys.stdout.write(json.dumps(line) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +59,25 @@ def example() -> Callable[[str], tuple[dict[str, Any], dict[str, Any]]]:
 
 
 @pytest.fixture
-def printed_metrics(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
-    """Reads the lines in the embedded metric format that were printed since the last look."""
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Reads the log lines that were printed since the last look."""
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def printed_metrics(printed: Callable[[], list[dict[str, Any]]]) -> Callable[[], list[dict[str, Any]]]:
+    """Reads those of them that are in the embedded metric format."""
+    return lambda: [line for line in printed() if "_aws" in line]
+
+
+@pytest.fixture(scope="session")
+def configured() -> Callable[[str, str], int]:
+    """Reads a function's `memory_mb` or `timeout_seconds` where Terraform has it."""
+    text = (FUNCTIONS.parent / "terraform" / "modules" / "service" / "main.tf").read_text(encoding="utf-8")
+
+    def read(function: str, setting: str) -> int:
+        found = re.search(rf"^    {function} = {{$.*?^      {setting} += (\d+)", text, re.DOTALL | re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    return read

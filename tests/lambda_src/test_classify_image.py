@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
+import socket
+import threading
 from unittest.mock import Mock
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
@@ -20,6 +24,7 @@ from botocore.stub import Stubber
 
 RECORD = {"image_data": base64.b64encode(b"png").decode(), "s3_bucket": "b", "s3_key": "k", "inferences": []}
 URL = "https://endpoint"
+HALF_AN_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n[0.9"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,29 @@ def test_the_example_is_classified(function, endpoint, example):
     event, expected = example("classify_image")
     answer(endpoint, json.dumps(expected["inferences"]).encode(), base64.b64decode(event["image_data"]))
     assert function.handler(event, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"[0.9, 0.1]", {"level": "INFO", "inferences": [0.9, 0.1]}),
+        (b"body", {"level": "WARN", "error": "MalformedInference"}),
+    ],
+)
+def test_one_line_of_the_log_names_the_execution_and_the_image(function, endpoint, printed, body, outcome):
+    answer(endpoint, body)
+    with contextlib.suppress(function.MalformedInference):
+        function.handler({**RECORD, "execution": "arn:e"}, None)
+    [line] = printed()
+    assert line.items() >= {"execution": "arn:e", "s3_bucket": "b", "s3_key": "k", **outcome}.items()
+    assert line["message"]
+    assert "image_data" not in line
+
+
+def test_without_an_execution_the_log_says_so(function, endpoint, printed):
+    answer(endpoint, b"[0.9, 0.1]")
+    function.handler(RECORD, None)
+    assert [line["execution"] for line in printed()] == [None]
 
 
 def test_whatever_else_the_record_carries_stays_and_the_image_goes(function, endpoint):
@@ -105,6 +133,7 @@ def test_anything_but_probabilities_is_malformed(function, endpoint, body):
         ("ModelError", "Received server error (500)", 424),
         ("ModelError", "Received server error (503)", 424),
         ("ModelError", "Received client error (429)", 424),
+        ("ModelError", "Your invocation timed out (000)", 424),
         ("ServiceUnavailable", "The service is unavailable", 503),
         ("InternalFailure", "An internal failure occurred", 500),
         ("InternalDependencyException", "Dependency", 530),
@@ -118,7 +147,7 @@ def test_anything_but_probabilities_is_malformed(function, endpoint, body):
 def test_an_endpoint_that_may_recover_is_unavailable(function, endpoint, code, message, status):
     # "Received server error (500) …" is what the container said; 424 is what SageMaker says about it.
     container_status = int(message[-4:-1]) if code == "ModelError" else None
-    fields = {"OriginalStatusCode": container_status} if container_status else None
+    fields = {"OriginalStatusCode": container_status} if container_status is not None else None
     endpoint.add_client_error("invoke_endpoint", code, message, status, modeled_fields=fields)
     with pytest.raises(function.EndpointUnavailable, match="vehicles"):
         function.handler(RECORD, None)
@@ -147,6 +176,12 @@ def test_an_answer_that_breaks_off_is_unavailable(function, monkeypatch):
         function.handler(RECORD, None)
 
 
+def test_a_model_error_without_the_containers_status_is_unavailable(function, endpoint):
+    endpoint.add_client_error("invoke_endpoint", "ModelError", "The model process exited", 424)
+    with pytest.raises(function.EndpointUnavailable):
+        function.handler(RECORD, None)
+
+
 def test_an_image_that_the_model_refuses_is_not_worth_a_retry(function, endpoint):
     endpoint.add_client_error(
         "invoke_endpoint", "ModelError", "Received client error (415)", 424, modeled_fields={"OriginalStatusCode": 415}
@@ -165,7 +200,35 @@ def test_a_mistake_of_ours_keeps_its_name(function, endpoint, code, message, sta
         function.handler(RECORD, None)
 
 
-def test_the_endpoint_is_asked_once_and_not_for_ever(function):
+def test_the_endpoint_is_asked_once_and_not_for_ever(function, configured):
+    """Its name may have a few addresses, and each is tried."""
     config = function.sagemaker.meta.config
     assert config.retries["total_max_attempts"] == 1
-    assert config.connect_timeout + config.read_timeout < 30
+    assert 8 * config.connect_timeout + config.read_timeout < configured("classify_image", "timeout_seconds")
+
+
+@pytest.mark.parametrize(
+    ("said", "then"), [(b"", "hangs"), (HALF_AN_ANSWER, "hangs"), (b"", "hangs up"), (HALF_AN_ANSWER, "hangs up")]
+)
+def test_an_endpoint_that_falls_silent_is_unavailable(load_handler, monkeypatch, said, then):
+    done = threading.Event()
+
+    def serve():
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(said)
+            if then == "hangs":
+                done.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        impatient = lambda **options: Config(**options | {"read_timeout": 0.3})  # noqa: E731
+        monkeypatch.setattr("botocore.config.Config", impatient)
+        function = load_handler("classify_image", ENDPOINT_NAME="vehicles", AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=url)
+        with pytest.raises(function.EndpointUnavailable):
+            function.handler(RECORD, None)
+        done.set()
+        thread.join(10)

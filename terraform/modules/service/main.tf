@@ -23,7 +23,7 @@ locals {
     }
     filter_confidence = {
       description     = "Lets through what reaches the threshold of the release"
-      environment     = { THRESHOLD = local.release.threshold }
+      environment     = { CLASSES = jsonencode(local.release.classes), THRESHOLD = local.release.threshold }
       memory_mb       = 256
       policies        = {}
       timeout_seconds = 10

@@ -105,7 +105,7 @@ variable "image_limits" {
     error_message = "image_limits.max_bytes and image_limits.max_pixels must be above 0."
   }
 
-  # Noise of 240 x 240 pixels makes 231 kB of base64; Step Functions carries 262,144 bytes.
+  # Noise of 240 x 240 pixels makes 231 kB of base64, which the function makes smaller; Step Functions carries 262,144 bytes.
   validation {
     condition     = var.image_limits.side >= 8 && var.image_limits.side <= 240
     error_message = "image_limits.side must be between 8 and 240: a larger image may not fit into the workflow's payload."

@@ -165,6 +165,20 @@ def test_an_invoked_function_reports_its_exceptions_class(aws, workflow):
     assert json.load(response["Payload"])["errorType"] == "MalformedInference"
 
 
+def test_an_alias_can_be_made_again_as_it_is_and_not_otherwise(aws, workflow):
+    stepfunctions = aws.client("stepfunctions")
+    version = stepfunctions.publish_state_machine_version(stateMachineArn=workflow)["stateMachineVersionArn"]
+
+    def create(version):
+        routing = [{"stateMachineVersionArn": version, "weight": 100}]
+        return stepfunctions.create_state_machine_alias(name="live", routingConfiguration=routing)
+
+    assert create(version)["stateMachineAliasArn"] == create(version)["stateMachineAliasArn"]
+    stepfunctions.update_state_machine(stateMachineArn=workflow, roleArn=aws.role_arn)
+    with pytest.raises(stepfunctions.exceptions.ConflictException):
+        create(stepfunctions.publish_state_machine_version(stateMachineArn=workflow)["stateMachineVersionArn"])
+
+
 def test_starting_a_name_twice_is_an_error_that_a_state_machine_can_catch(aws, workflow, until):
     stepfunctions = aws.client("stepfunctions")
     started = "StepFunctions.ExecutionAlreadyExistsException"
