@@ -225,6 +225,21 @@ def classify(c: Context, image: str, env: str = "local") -> None:
         raise Exit(code=1)
 
 
+@task(help={**_ENV, "source": "s3://bucket/prefix, a .csv or .json list (a file or in S3), or a folder"})
+@readable
+def batch(c: Context, source: str, env: str = "local") -> None:
+    """Classify a prefix, a list or a folder in one execution; Ctrl-C stops it. 1 when it failed, 130 when stopped."""
+    from toolkit.batch import run_batch, summary_table
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.progress import console
+
+    environment = _activate(env)
+    summary = run_batch(environment, Infrastructure(environment).service(), source)
+    console.print(summary_table(summary))
+    console.print(f"{summary.results_file}\n{summary.results_uri}", soft_wrap=True, highlight=False)
+    summary.check()
+
+
 @task(help={**_ENV, **_YES})
 @readable
 def destroy(c: Context, env: str = "local", yes: bool = False) -> None:
@@ -326,6 +341,6 @@ def _print_status(environment: Any, console: Any) -> None:
         console.print(f"{part.name} runs at {part.url} (process {part.pid})")
 
 
-ns = Collection(demo, stage, train, package, plan, apply, verify, rollback, classify, destroy, check)
+ns = Collection(demo, stage, train, package, plan, apply, verify, rollback, classify, batch, destroy, check)
 ns.add_collection(Collection("cloud", up, down, status, env))
 ns.configure({"dataset": {"archive": "", "classes": "bicycle,motorcycle"}, "cloud": {"port": "0"}})

@@ -18,7 +18,20 @@ import tasks
 from toolkit.errors import ToolkitError
 
 PROJECT = Path(__file__).resolve().parents[1]
-NAMES = {"apply", "check", "classify", "demo", "destroy", "package", "plan", "rollback", "stage", "train", "verify"}
+NAMES = {
+    "apply",
+    "batch",
+    "check",
+    "classify",
+    "demo",
+    "destroy",
+    "package",
+    "plan",
+    "rollback",
+    "stage",
+    "train",
+    "verify",
+}
 CLOUD_NAMES = {"down", "env", "status", "up"}
 
 

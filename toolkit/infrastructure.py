@@ -59,6 +59,7 @@ class Service:
     """What serves an environment, by Terraform's state.
 
     Attributes:
+        batch_state_machine_arn: what batches are started with.
         bucket: where images are uploaded to.
         dashboard_url: where to look at it.
         endpoint_configuration: name of what the endpoint should serve; None while the endpoint is switched off.
@@ -69,6 +70,7 @@ class Service:
         topic_arn: what people listen to.
     """
 
+    batch_state_machine_arn: str
     bucket: str
     dashboard_url: str
     endpoint_configuration: str | None

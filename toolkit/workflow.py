@@ -172,12 +172,12 @@ def _wait(states: Any, image: str, execution_arn: str) -> Outcome:
         status=execution["status"],
         output=json.loads(execution.get("output") or "{}"),
         error=execution.get("error", ""),
-        cause=_message(execution.get("cause", "")),
+        cause=message_of(execution.get("cause", "")),
         execution_arn=execution_arn,
     )
 
 
-def _message(cause: str) -> str:
+def message_of(cause: str) -> str:
     """Return the words of a function's error, which Lambda wraps in JSON with the stack."""
     try:
         return str(json.loads(cause)["errorMessage"])

@@ -46,6 +46,7 @@ FOUNDATION = {
     "training_role_arn": "arn:aws:iam::1:role/training",
 }
 SERVICE = {
+    "batch_state_machine_arn": "arn:aws:states:us-east-1:1:stateMachine:scones-batch:live",
     "bucket": "vehicles",
     "dashboard_url": "https://console",
     "endpoint_configuration": "scones-r1-1",

@@ -138,7 +138,8 @@ def logs(monkeypatch):
 def service(configuration: str, current: str) -> Service:
     """`current` should serve; the endpoint would then have `configuration`."""
     configurations = {"r1": "scones-r1", "r2": "scones-r2", "r3": "scones-r3"}
-    return Service("vehicles", "", configuration, configurations, "scones", {"id": current}, "machine", "topic")
+    release = {"id": current}
+    return Service("batches", "vehicles", "", configuration, configurations, "scones", release, "machine", "topic")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ CONFIGURATIONS = {"r1": "scones-r1-aaa", "r2": "scones-r2-bbb"}
 
 
 def service(configuration: str | None = CONFIGURATIONS["r2"]) -> Service:
-    return Service("vehicles", "", configuration, CONFIGURATIONS, "scones", {"id": "r2"}, "machine", "topic")
+    return Service("batches", "vehicles", "", configuration, CONFIGURATIONS, "scones", {"id": "r2"}, "machine", "topic")
 
 
 @pytest.fixture

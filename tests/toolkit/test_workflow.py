@@ -135,7 +135,7 @@ def test_a_file_that_vanishes_is_a_readable_error(aws, tmp_path):
     ],
 )
 def test_the_message_of_a_cause(cause, message):
-    assert workflow._message(cause) == message
+    assert workflow.message_of(cause) == message
 
 
 def test_the_table_shows_decisions_and_errors_to_the_letter():

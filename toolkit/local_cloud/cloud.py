@@ -102,6 +102,7 @@ class LocalCloud:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         environment |= {**_variables(ministack_port, sagemaker_port), "PYTHONPATH": str(self._project)}
         environment |= {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(ministack_port), "LOG_LEVEL": "WARNING"}
+        environment["AUTH"] = "true"  # roles may do what their policies say; the access key `test` is the root user's
         # MiniStack unpacks the functions into the temporary folder and leaves them there.
         temporary = self.directory / "tmp"
         temporary.mkdir(exist_ok=True)

@@ -21,18 +21,24 @@ from ministack.core import lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, s3, stepfunctions
 
 from toolkit.local_cloud.distributed_map import run_distributed_maps
+from toolkit.local_cloud.iam_enforcement import enforce_permissions
+from toolkit.local_cloud.payload_limit import enforce_payload_limit
+from toolkit.local_cloud.resumed_executions import resume_executions
+from toolkit.local_cloud.slow_down import answer_slow_down
 
 # What one alarm is made of when it watches a single metric, and when it watches an expression.
 _SINGLE_METRIC = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit")
 _FORGOTTEN = ("InsufficientDataActions", "EvaluateLowSampleCountPercentile", "Metrics", "ThresholdMetricId")
 _WORKER_ERROR = '"trace": traceback.format_exc()}'
+_WORKER_DIED, _EXIT_ERROR = "Worker process died", "Runtime.ExitError"
 
 
 def report_exception_class() -> None:
     """Let a handler's exception reach its caller under its class name.
 
     AWS sets `errorType` to the exception's class, which is what a state machine's Catch and Retry match. MiniStack's
-    warm Python worker reports `Runtime.HandlerError` for all of them.
+    warm Python worker reports `Runtime.HandlerError` for all of them, and for a process that was killed, which AWS
+    calls `Runtime.ExitError`.
     See https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
     """
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
@@ -48,7 +54,7 @@ def report_exception_class() -> None:
 
     def invoke(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         result: dict[str, Any] = invoke_worker(self, *args, **kwargs)
-        raised.class_name = result.get("type")
+        raised.class_name = _EXIT_ERROR if result.get("error") == _WORKER_DIED else result.get("type")
         return result
 
     def execute(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
@@ -186,6 +192,25 @@ def evaluate_alarms_by_dimension() -> None:
     cloudwatch._evaluate_alarm = evaluate_alarm
 
 
+def repeat_alias_creation() -> None:
+    """Let CreateStateMachineAlias be idempotent, as AWS documents it: a client whose first answer was lost asks again.
+
+    See https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachineAlias.html
+    """
+    create = stepfunctions._create_state_machine_alias
+
+    def create_alias(request: dict[str, Any]) -> Any:
+        routing = request.get("routingConfiguration") or [{}]
+        machine = str(routing[0].get("stateMachineVersionArn", "")).rpartition(":")[0]
+        alias = stepfunctions._state_machine_aliases.get(f"{machine}:{request.get('name')}")
+        if alias and alias["routingConfiguration"] == routing:
+            answer = {key: alias[key] for key in ("stateMachineAliasArn", "creationDate")}
+            return stepfunctions.json_response(answer)
+        return create(request)
+
+    stepfunctions._create_state_machine_alias = create_alias
+
+
 def tell_versions_of_objects() -> None:
     """Let the events of a versioned bucket name the version, by which a second delivery is known for one.
 
@@ -289,6 +314,11 @@ if __name__ == "__main__":
     publish_message_attributes()
     encode_keys_of_versions()
     run_distributed_maps()
+    enforce_payload_limit()
+    resume_executions()
+    answer_slow_down()
     name_errors_of_nested_executions()
     tell_versions_of_objects()
+    repeat_alias_creation()
+    enforce_permissions()
     app.main()

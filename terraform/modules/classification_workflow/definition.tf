@@ -9,51 +9,24 @@ locals {
     TimeoutSeconds = var.timeout_seconds
 
     States = {
-      SerializeImage = merge(local.invocations.serialize_image, {
-        Comment = "Fetches the image, bounds it and makes it a small PNG"
-        Assign = {
-          s3_bucket = "{% $states.input.s3_bucket %}"
-          s3_key    = "{% $states.input.s3_key %}"
-        }
-        Output = "{% $states.result.Payload %}"
-        Catch  = [local.catch_failure]
-        Next   = "ClassifyImage"
-      })
+      SerializeImage = merge(local.steps.SerializeImage, { Catch = [local.catch_failure] })
+      ClassifyImage  = merge(local.steps.ClassifyImage, { Catch = [local.catch_failure] })
 
-      ClassifyImage = merge(local.invocations.classify_image, {
-        Comment = "Asks the endpoint how likely each class is, and lets the image go"
-        Output = {
-          s3_bucket  = "{% $s3_bucket %}"
-          s3_key     = "{% $s3_key %}"
-          inferences = "{% $states.result.Payload.inferences %}"
-        }
-        Catch = [local.catch_failure]
-        Next  = "FilterConfidence"
-      })
-
-      FilterConfidence = merge(local.invocations.filter_confidence, {
-        Comment = "Lets through what reaches the threshold ${var.threshold}"
-        Output  = "{% $states.result.Payload %}"
+      FilterConfidence = merge(local.steps.FilterConfidence, {
         Catch = [
           {
             ErrorEquals = ["ThresholdConfidenceNotMet"]
             Assign = {
-              cause      = "{% $states.errorOutput.Cause %}"
+              cause      = "{% ${local.words_of["$states.errorOutput.Cause"]} %}"
               inferences = "{% $states.input.inferences %}"
             }
             Next = "NotifyLowConfidence"
           },
           local.catch_failure,
         ]
-        Next = "AssignDriver"
       })
 
-      AssignDriver = {
-        Type    = "Pass"
-        Comment = "Turns the likeliest class into a loading bay and a radius"
-        Output  = local.assignment
-        End     = true
-      }
+      AssignDriver = merge(local.steps.AssignDriver, { Output = "{% ${local.assignment} %}" })
 
       NotifyLowConfidence = {
         Type           = "Task"
@@ -81,12 +54,49 @@ locals {
         Cause = "{% $cause %}"
       }
 
-      ClassificationFailed = {
-        Type    = "Fail"
-        Comment = "Ends under the name of the error that was caught"
-        Error   = "{% $states.input.Error %}"
-        Cause   = "{% $exists($states.input.Cause) ? $states.input.Cause : $states.input.Error & ' without a cause' %}"
+      ClassificationFailed = local.steps.ClassificationFailed
+    }
+  }
+
+  # What classify-vehicle and classify-batch do with an image alike; each says what becomes of the errors.
+  steps = {
+    SerializeImage = merge(local.invocations.serialize_image, {
+      Comment = "Fetches the image, bounds it and makes it a small PNG"
+      Assign = {
+        s3_bucket = "{% $states.input.s3_bucket %}"
+        s3_key    = "{% $states.input.s3_key %}"
       }
+      Output = "{% $states.result.Payload %}"
+      Next   = "ClassifyImage"
+    })
+
+    ClassifyImage = merge(local.invocations.classify_image, {
+      Comment = "Asks the endpoint how likely each class is, and lets the image go"
+      Output = {
+        s3_bucket  = "{% $s3_bucket %}"
+        s3_key     = "{% $s3_key %}"
+        inferences = "{% $states.result.Payload.inferences %}"
+      }
+      Next = "FilterConfidence"
+    })
+
+    FilterConfidence = merge(local.invocations.filter_confidence, {
+      Comment = "Lets through what reaches the threshold ${var.threshold}"
+      Output  = "{% $states.result.Payload %}"
+      Next    = "AssignDriver"
+    })
+
+    AssignDriver = {
+      Type    = "Pass"
+      Comment = "Turns the likeliest class into a loading bay and a radius"
+      End     = true
+    }
+
+    ClassificationFailed = {
+      Type    = "Fail"
+      Comment = "Ends under the name of the error that was caught"
+      Error   = "{% $states.input.Error %}"
+      Cause   = "{% $exists($states.input.Cause) ? ${local.words_of["$states.input.Cause"]} : $states.input.Error & ' without a cause' %}"
     }
   }
 
@@ -97,7 +107,8 @@ locals {
       Resource = "arn:${local.partition}:states:::lambda:invoke"
       Arguments = {
         FunctionName = function.alias_arn
-        Payload      = "{% $states.input %}"
+        # The functions name the execution in their logs.
+        Payload = "{% $merge([$states.input, {'execution': $states.context.Execution.Id}]) %}"
       }
       Retry          = [local.retry_transient]
       TimeoutSeconds = function.timeout_seconds + 5 # Lambda's own timeout comes first and says more
@@ -121,15 +132,22 @@ locals {
       "Lambda.SdkClientException",
       "Lambda.ServiceException",
       "Lambda.TooManyRequestsException",
+      "StorageUnavailable",
     ]
   })
 
   catch_failure = { ErrorEquals = ["States.ALL"], Next = "ClassificationFailed" }
 
+  # Lambda wraps the words of an exception in JSON, with the stack; people want the words.
+  words_of = {
+    for cause in ["$states.input.Cause", "$states.errorOutput.Cause"] :
+    cause => "($contains(${cause}, '\"errorMessage\"') ? $parse(${cause}).errorMessage : ${cause})"
+  }
+
   # [{"name": "bicycle", "confidence": 0.91}, …], in the order of the classes.
   ranking = "$map(${jsonencode(var.classes)}, function($class, $index) {{ 'name': $class, 'confidence': $inferences[$index] }})"
 
-  assignment = "{% ${join(" ", [
+  assignment = join(" ", [
     "(",
     "$inferences := $states.input.inferences;",
     "$best := $sort(${local.ranking}, function($left, $right) { $left.confidence < $right.confidence })[0];",
@@ -138,7 +156,7 @@ locals {
     "'assignment': $lookup(${jsonencode(var.routing_table)}, $best.name), 'release': ${jsonencode(var.release)}",
     "}",
     ")",
-  ])} %}"
+  ])
 
   low_confidence_message = "{% ${join(" ", [
     "$string({",
@@ -146,7 +164,9 @@ locals {
     "'summary': 'No class reaches the confidence ${var.threshold} for s3://' & $s3_bucket & '/' & $s3_key & ' (' &",
     "$join(${local.ranking}.(name & ' ' & $string($round(confidence, 3))), ', ') & '). Please look at the image.',",
     "'s3_bucket': $s3_bucket, 's3_key': $s3_key, 'inferences': $inferences, 'threshold': ${var.threshold},",
-    "'execution': $states.context.Execution.Id",
+    "'image_url': '${local.console}/s3/object/' & $s3_bucket & '?prefix=' & $encodeUrlComponent($s3_key),",
+    "'execution': $states.context.Execution.Id,",
+    "'execution_url': '${local.execution_console}' & $states.context.Execution.Id",
     "})",
   ])} %}"
 }

@@ -2,6 +2,9 @@
 # the message's body (filter policy scope MessageBody), which the call for a human look carries too.
 
 locals {
+  console           = "https://${local.region}.console.aws.amazon.com"
+  execution_console = "${local.console}/states/home?region=${local.region}#/v2/executions/details/"
+
   # A failure says what went wrong; a timeout or an abort does not, and a template must not name what an event lacks.
   failure_notices = {
     failed = {
@@ -11,7 +14,7 @@ locals {
         error  = [{ anything-but = ["ThresholdConfidenceNotMet"] }, { exists = false }]
       }
       paths   = { error = "$.detail.error", cause = "$.detail.cause" }
-      summary = "Execution <name> failed with <error>. Its cause and its history tell why."
+      summary = "Execution <name> failed with <error>. The cause and the history of the execution tell why."
       error   = "<error>"
       cause   = "<cause>"
     }
@@ -21,7 +24,7 @@ locals {
       paths       = {}
       summary     = "Execution <name> ended as <status>. Its history tells in which state."
       error       = "<status>"
-      cause       = "\"Stopped from outside, or longer than ${var.timeout_seconds} seconds\""
+      cause       = "\"Stopped from outside, or not done within its time limit\""
     }
   }
 }
@@ -52,6 +55,7 @@ resource "aws_cloudwatch_event_target" "failure" {
   input_transformer {
     input_paths = merge(each.value.paths, {
       execution = "$.detail.executionArn"
+      input     = "$.detail.input"
       name      = "$.detail.name"
       status    = "$.detail.status"
     })
@@ -59,6 +63,8 @@ resource "aws_cloudwatch_event_target" "failure" {
       "\"kind\": \"failure\"",
       "\"summary\": \"${each.value.summary}\"",
       "\"execution\": <execution>",
+      "\"execution_url\": \"${local.execution_console}<execution>\"",
+      "\"input\": <input>",
       "\"status\": <status>",
       "\"error\": ${each.value.error}",
       "\"cause\": ${each.value.cause}",

@@ -16,7 +16,7 @@ locals {
   alias_arn = "arn:${local.partition}:states:${local.region}:${local.account_id}:stateMachine:${local.state_machine_name}:live"
 
   # Those whose bad ends are told to people.
-  state_machine_arns = [module.classify_vehicle.arn, module.start_on_upload.arn]
+  state_machine_arns = [module.classify_batch.arn, module.classify_vehicle.arn, module.start_on_upload.arn]
 }
 
 module "classify_vehicle" {

@@ -3,6 +3,16 @@ output "alias_arn" {
   value       = module.classify_vehicle.alias_arn
 }
 
+output "batch_alias_arn" {
+  description = "ARN of the alias \"live\" of classify-batch."
+  value       = module.classify_batch.alias_arn
+}
+
+output "batch_state_machine_arn" {
+  description = "ARN of classify-batch."
+  value       = module.classify_batch.arn
+}
+
 output "failure_rule_arns" {
   description = "ARNs of the rules that publish to the topic."
   value       = values(aws_cloudwatch_event_rule.failure)[*].arn

@@ -58,7 +58,15 @@ data "aws_iam_policy_document" "start_on_upload" {
   statement {
     sid       = "StartExecutions"
     actions   = ["states:StartExecution"]
-    resources = [local.alias_arn]
+    resources = [module.classify_vehicle.arn]
+
+    # Step Functions checks against the machine's own ARN, whatever the request names, and tells the alias apart from it.
+    # https://docs.aws.amazon.com/step-functions/latest/dg/auth-version-alias.html
+    condition {
+      test     = "ForAnyValue:StringEquals"
+      variable = "states:StateMachineQualifier"
+      values   = ["live"]
+    }
   }
 }
 
@@ -128,6 +136,13 @@ data "aws_iam_policy_document" "upload" {
   statement {
     sid       = "StartExecutions"
     actions   = ["states:StartExecution"]
-    resources = [module.start_on_upload.alias_arn]
+    resources = [module.start_on_upload.arn]
+
+    # As above.
+    condition {
+      test     = "ForAnyValue:StringEquals"
+      variable = "states:StateMachineQualifier"
+      values   = ["live"]
+    }
   }
 }

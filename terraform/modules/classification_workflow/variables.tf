@@ -1,3 +1,35 @@
+variable "batch" {
+  description = "Bounds of classify-batch: images at a time, prefixes that may be classified, seconds until a batch is stopped, and the percentage of images that may fail before the batch does."
+  type = object({
+    max_concurrency              = optional(number, 40)
+    prefixes                     = optional(set(string), ["incoming/", "test/", "uploads/"])
+    timeout_seconds              = optional(number, 21600)
+    tolerated_failure_percentage = optional(number, 5)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.batch.max_concurrency >= 1 && var.batch.max_concurrency <= 1000 && floor(var.batch.max_concurrency) == var.batch.max_concurrency
+    error_message = "batch.max_concurrency must be a whole number from 1 to 1000: Lambda's and the endpoint's limits come far earlier."
+  }
+
+  validation {
+    condition     = length(var.batch.prefixes) > 0 && alltrue([for prefix in var.batch.prefixes : can(regex("^[^*?]+/$", prefix))])
+    error_message = "batch.prefixes needs at least one prefix, and each must end with a slash and hold no wildcard."
+  }
+
+  validation {
+    condition     = var.batch.timeout_seconds >= 300 && var.batch.timeout_seconds <= 604800
+    error_message = "batch.timeout_seconds must be from 300, which one image may take, to 604800, which is a week."
+  }
+
+  validation {
+    condition     = var.batch.tolerated_failure_percentage >= 0 && var.batch.tolerated_failure_percentage < 100
+    error_message = "batch.tolerated_failure_percentage must be at least 0 and below 100: with 100 no batch ever fails."
+  }
+}
+
 variable "bucket" {
   description = "Bucket whose uploads start executions."
   type        = string

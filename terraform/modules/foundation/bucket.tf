@@ -1,4 +1,5 @@
-# Layout: train/ test/ train.lst validation.lst test.lst code/ models/ evaluation/ incoming/ uploads/ data_capture/
+# Layout: train/ test/ train.lst validation.lst test.lst code/ models/ evaluation/ incoming/ uploads/ lists/ batch/
+# data_capture/
 
 resource "aws_s3_bucket" "data" {
   bucket        = local.bucket

@@ -1,3 +1,8 @@
+output "batch_state_machine_arn" {
+  description = "ARN to start batches with: the alias \"live\" of classify-batch."
+  value       = module.classification_workflow.batch_alias_arn
+}
+
 output "bucket" {
   description = "Name of the data bucket, where images are uploaded to."
   value       = var.bucket

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -71,16 +72,23 @@ class Traffic:
                 self.errors.append(error)
 
 
-def alive(path):
-    """Tells whether a process serves from this folder: its command line names it."""
-    commands = []
+def processes(path):
+    """Return the ids of the processes that serve from this folder: their command lines name it."""
+    found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and process.name != str(os.getpid()):
             try:
-                commands.append((process / "cmdline").read_bytes().decode(errors="replace"))
+                command = (process / "cmdline").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-    return any("model_server" in command and path in command for command in commands)
+            if "model_server" in command and path in command:
+                found.append(int(process.name))
+    return found
+
+
+def alive(path):
+    """Tells whether a process serves from this folder."""
+    return bool(processes(path))
 
 
 def test_an_endpoint_is_creating_and_then_in_service(serving, configuration):
@@ -298,6 +306,26 @@ def test_a_deleted_endpoint_and_its_process_are_gone(cloud, sagemaker, serving, 
     with pytest.raises(ClientError) as raised:
         runtime.invoke_endpoint(EndpointName=endpoint, Body=b"", ContentType="image/png")
     assert raised.value.response["Error"]["Code"] == "ValidationError"
+
+
+def test_a_model_whose_process_dies_is_started_again(cloud, sagemaker, serving, configuration, until):
+    endpoint = serving.in_service(configuration)
+    folder = str(cloud.directory / "sagemaker" / "endpoints" / endpoint) + "/"
+
+    def answer():
+        try:
+            return serving.invoke(endpoint, "x")
+        except ClientError:
+            return None
+
+    for _ in range(2):
+        [process] = processes(folder)
+        os.kill(process, signal.SIGKILL)
+        until(lambda killed=process: processes(folder) not in ([killed], []))
+        assert until(answer) == f"{configuration}|x"
+    assert serving.describe(endpoint)["EndpointStatus"] == "InService"
+    sagemaker.delete_endpoint(EndpointName=endpoint)
+    assert not alive(folder)
 
 
 def test_an_endpoint_deleted_while_it_comes_up_leaves_no_process(cloud, sagemaker, serving, until):

@@ -17,10 +17,10 @@ from botocore.validate import ParamValidator
 
 from toolkit.local_cloud.sagemaker.endpoint import Endpoint
 from toolkit.local_cloud.sagemaker.job import Job
+from toolkit.local_cloud.sagemaker.storage import ACCOUNT
 from toolkit.local_cloud.sagemaker.training_job import TrainingJob
 from toolkit.local_cloud.sagemaker.transform_job import TransformJob
 
-ACCOUNT = "000000000000"  # the account that MiniStack emulates
 Document = dict[str, Any]
 _SERVERLESS_MEMORY_MB = range(1024, 6144 + 1, 1024)
 _SERVERLESS_CONCURRENCY = 200
@@ -83,6 +83,10 @@ class ControlPlane:
         if name not in self._endpoints:
             raise _not_found("endpoint", self._arn("endpoint", name))
         return self._endpoints[name]
+
+    def endpoint_arn(self, name: str) -> str:
+        """Return the ARN that an endpoint of this name has, if there is one."""
+        return self._arn("endpoint", name)
 
     # --- Models -------------------------------------------------------------------------------------------------------
 

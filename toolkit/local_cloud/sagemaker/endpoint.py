@@ -220,6 +220,7 @@ class Endpoint:
         # A folder for each deployment: the same configuration may be serving already.
         directory = self._directory / f"{configuration['EndpointConfigName']}-{next(self._deployments)}"
         container = ModelContainer(model, directory, *([seconds] if seconds else []))
+        container.keep_running()
         capture = None
         settings = configuration.get("DataCaptureConfig")
         if settings and settings.get("EnableCapture", True):

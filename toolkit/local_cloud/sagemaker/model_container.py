@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from toolkit.local_cloud.sagemaker.storage import Storage
 
 _HEALTH_SECONDS = 60
 _INVOCATION_SECONDS = 60  # SageMaker's own limit for a response
+_RESTART_SECONDS = 1  # between two lives: a program that cannot start must not keep the processor busy
 
 
 class ContainerUnhealthyError(Exception):
@@ -56,13 +58,12 @@ class ModelContainer:
         self._log = directory / "log.txt"
         self.port = _free_port()
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                [python, Path(__file__).parent / "model_server.py", str(self.port), artifact],
-                env=environment | {"PYTHONUNBUFFERED": "1"} | container.get("Environment", {}),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._environment = environment | {"PYTHONUNBUFFERED": "1"} | container.get("Environment", {})
+        server = Path(__file__).parent / "model_server.py"
+        self._command = [str(python), str(server), str(self.port), str(artifact)]
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._process = self._start()
         try:
             self._wait_until_healthy(health_seconds)
         except ContainerUnhealthyError:
@@ -85,12 +86,31 @@ class ModelContainer:
 
     def stop(self) -> None:
         """End the process."""
+        with self._lock:
+            self._stopped = True
         self._process.terminate()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(timeout=10)
+
+    def keep_running(self) -> None:
+        """From now on start the process again when it ends by itself, as SageMaker does behind an endpoint."""
+        threading.Thread(target=self._restart, daemon=True).start()
+
+    def _restart(self) -> None:
+        while True:
+            self._process.wait()
+            time.sleep(_RESTART_SECONDS)
+            with self._lock:
+                if self._stopped:
+                    return
+                self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("a") as log:
+            return subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT)
 
     def _wait_until_healthy(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

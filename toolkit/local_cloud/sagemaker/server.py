@@ -20,9 +20,11 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import run_simple
 from werkzeug.wrappers import Request, Response
 
-from toolkit.local_cloud.sagemaker.control_plane import ACCOUNT, ControlPlane, Document, ServiceError
+from toolkit.local_cloud.authorization import AccessDeniedError, authorize
+from toolkit.local_cloud.sagemaker.control_plane import ControlPlane, Document, ServiceError
 from toolkit.local_cloud.sagemaker.endpoint import ModelError
 from toolkit.local_cloud.sagemaker.scalable_target_tags import keep_scalable_target_tags
+from toolkit.local_cloud.sagemaker.storage import ACCOUNT
 
 HEALTH_PATH = "/_health"
 _INVOCATIONS = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
@@ -70,6 +72,11 @@ class Gateway:
             return _error(error)
 
     def _invoke(self, name: str, request: Request) -> Response:
+        try:
+            endpoint_arn = self._control_plane.endpoint_arn(name)
+            authorize(request.headers, "sagemaker:InvokeEndpoint", endpoint_arn)
+        except AccessDeniedError as error:
+            return _error(ServiceError(error.code, str(error), HTTPStatus.FORBIDDEN))
         body = request.get_data()
         if len(body) > _MAXIMUM_PAYLOAD_BYTES:
             message = f"The payload of {len(body)} bytes exceeds the maximum allowed."

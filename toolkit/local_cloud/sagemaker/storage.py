@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +12,48 @@ from typing import Any
 from urllib.parse import urlparse
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 
+from toolkit.local_cloud.authorization import SERVICE_HEADER, SOURCE_HEADER
+
+ACCOUNT = "000000000000"  # the account that MiniStack emulates
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"})
 
 
 def client(service: str) -> Any:
     """Return a boto3 client with time limits, under the embedded account's own credentials."""
     return boto3.client(service, config=_CONFIG)
+
+
+def client_in_role(service: str, role_arn: str) -> Any:
+    """Return a boto3 client with time limits that acts under a role, as long as it is needed.
+
+    Raises:
+        ClientError: SageMaker may not take the role.
+    """
+    session = botocore.session.get_session()
+    session._credentials = RefreshableCredentials.create_from_metadata(
+        _assume(role_arn), lambda: _assume(role_arn), "assume-role"
+    )
+    return boto3.Session(botocore_session=session).client(service, config=_CONFIG)
+
+
+def _assume(role_arn: str) -> dict[str, str]:
+    sts = client("sts")
+    of_sagemaker = {
+        SERVICE_HEADER: "sagemaker.amazonaws.com",
+        SOURCE_HEADER: f"arn:aws:sagemaker:{os.environ['AWS_REGION']}:{ACCOUNT}:*",
+    }
+    sts.meta.events.register("before-call", lambda params, **_: params["headers"].update(of_sagemaker))
+    credentials = sts.assume_role(RoleArn=role_arn, RoleSessionName="SageMaker")["Credentials"]
+    return {
+        "access_key": credentials["AccessKeyId"],
+        "secret_key": credentials["SecretAccessKey"],
+        "token": credentials["SessionToken"],
+        "expiry_time": credentials["Expiration"].isoformat(),
+    }
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -31,14 +66,7 @@ class Storage:
     """S3 as one execution role sees it."""
 
     def __init__(self, role_arn: str) -> None:
-        credentials = client("sts").assume_role(RoleArn=role_arn, RoleSessionName="SageMaker")["Credentials"]
-        self._s3 = boto3.client(
-            "s3",
-            aws_access_key_id=credentials["AccessKeyId"],
-            aws_secret_access_key=credentials["SecretAccessKey"],
-            aws_session_token=credentials["SessionToken"],
-            config=_CONFIG,
-        )
+        self._s3 = client_in_role("s3", role_arn)
 
     def list_keys(self, uri: str) -> list[str]:
         """Return all keys that begin with the prefix `uri`, sorted."""

@@ -21,7 +21,7 @@ from typing import Any
 from toolkit.local_cloud.sagemaker import container_image
 from toolkit.local_cloud.sagemaker.job import Job, JobFailedError
 from toolkit.local_cloud.sagemaker.log_stream import LogStream
-from toolkit.local_cloud.sagemaker.storage import Storage
+from toolkit.local_cloud.sagemaker.storage import Storage, client_in_role
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _GRACE_SECONDS = 120  # SageMaker's own time between SIGTERM and SIGKILL
@@ -168,7 +168,8 @@ class TrainingJob(Job):
 
     def _train(self, command: list[str], environment: dict[str, str]) -> None:
         stream = f"{self.request['TrainingJobName']}/algo-1-{int(time.time())}"
-        log = LogStream(LOG_GROUP, stream, self._directory / "output" / "log.txt")
+        logs = client_in_role("logs", self.request["RoleArn"])
+        log = LogStream(LOG_GROUP, stream, self._directory / "output" / "log.txt", logs)
         deadline = time.monotonic() + self.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86_400)
         process = subprocess.Popen(
             command,

@@ -98,7 +98,7 @@ run "only_transient_errors_are_tried_again" {
     condition = alltrue([
       for name in ["SerializeImage", "ClassifyImage", "FilterConfidence"] : alltrue(flatten([
         for retry in local.definition.States[name].Retry : [
-          for error in retry.ErrorEquals : startswith(error, "Lambda.") || error == "EndpointUnavailable"
+          for error in retry.ErrorEquals : startswith(error, "Lambda.") || contains(["EndpointUnavailable", "StorageUnavailable"], error)
         ]
       ]))
     ])
@@ -271,4 +271,146 @@ run "prefix_without_a_slash_is_refused" {
   }
 
   expect_failures = [var.upload_prefix]
+}
+
+run "batch_ends_in_time_and_every_error_of_an_image_is_caught" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for state in local.batch_definition.States : [
+        for step in state.ItemProcessor.States :
+        step.TimeoutSeconds > 0 && anytrue([for catch in step.Catch : contains(catch.ErrorEquals, "States.ALL")])
+        if step.Type == "Task"
+      ] if state.Type == "Map"
+    ]))
+    error_message = "A task without timeout or without a way for its errors can hang or vanish."
+  }
+
+  assert {
+    condition     = local.batch_definition.TimeoutSeconds == 21600
+    error_message = "The machine itself must end, too."
+  }
+}
+
+run "batch_does_with_an_image_what_classify_vehicle_does" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for name in ["SerializeImage", "ClassifyImage", "FilterConfidence"] : [
+        for member in ["Arguments", "Resource", "Retry", "TimeoutSeconds", "Output", "Next"] :
+        jsonencode(local.batch_item_processor.States[name][member]) == jsonencode(local.definition.States[name][member])
+      ]
+    ]))
+    error_message = "Two ways to classify would come apart."
+  }
+}
+
+run "bad_photos_are_outcomes_and_a_sick_service_is_a_failure" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      toset(local.batch_item_processor.States.SerializeImage.Catch[0].ErrorEquals) == toset(["ImageNotFound", "ImageTooLarge", "ImageUnreadable"]),
+      local.batch_item_processor.States.SerializeImage.Catch[0].Next == "Judged",
+      local.batch_item_processor.States.FilterConfidence.Catch[0].ErrorEquals == ["ThresholdConfidenceNotMet"],
+      local.batch_item_processor.States.FilterConfidence.Catch[0].Next == "Judged",
+      local.batch_item_processor.States.ClassifyImage.Catch == [local.catch_failure],
+    ])
+    error_message = "The tolerated percentage must count what might have gone well, and nothing else."
+  }
+}
+
+run "batch_is_bounded" {
+  command = plan
+
+  variables {
+    batch = { max_concurrency = 7, tolerated_failure_percentage = 12, timeout_seconds = 900 }
+  }
+
+  assert {
+    condition = alltrue([
+      for state in local.batch_definition.States : state.MaxConcurrency == 7 && state.ToleratedFailurePercentage == 12
+      if state.Type == "Map"
+    ]) && local.batch_definition.TimeoutSeconds == 900
+    error_message = "The bounds are variables."
+  }
+}
+
+run "batch_lists_what_may_be_classified_and_writes_results_alone" {
+  command = plan
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.classify_batch.statement : one(statement.condition).values
+      if contains(statement.actions, "s3:ListBucket")
+    ]) == tolist(["incoming/*", "test/*", "uploads/*"])
+    error_message = "Models and captured data are none of its business."
+  }
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.classify_batch.statement : statement.resources
+      if contains(statement.actions, "s3:PutObject")
+    ]) == toset(["arn:aws:s3:::scones-test-123456789012-data/batch/*"])
+    error_message = "Results belong under batch/."
+  }
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.classify_batch.statement : statement.resources
+      if contains(statement.actions, "states:StartExecution")
+    ]) == toset(["arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-batch"])
+    error_message = "It starts executions of itself alone."
+  }
+}
+
+run "bad_end_of_a_batch_is_told" {
+  command = plan
+
+  assert {
+    condition     = contains(local.state_machine_arns, module.classify_batch.arn)
+    error_message = "A batch that fails at night must tell somebody."
+  }
+}
+
+run "batch_without_a_bound_is_refused" {
+  command = plan
+
+  variables {
+    batch = { max_concurrency = 0 }
+  }
+
+  expect_failures = [var.batch]
+}
+
+run "batch_that_tolerates_everything_is_refused" {
+  command = plan
+
+  variables {
+    batch = { tolerated_failure_percentage = 100 }
+  }
+
+  expect_failures = [var.batch]
+}
+
+run "batch_of_the_whole_bucket_is_refused" {
+  command = plan
+
+  variables {
+    batch = { prefixes = [""] }
+  }
+
+  expect_failures = [var.batch]
+}
+
+run "batch_shorter_than_an_image_is_refused" {
+  command = plan
+
+  variables {
+    batch = { timeout_seconds = 60 }
+  }
+
+  expect_failures = [var.batch]
 }

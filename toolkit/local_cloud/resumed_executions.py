@@ -1,0 +1,47 @@
+"""Lets executions survive a restart of MiniStack with `PERSIST_STATE=1`, as they survive anything on AWS.
+
+MiniStack marks those that were running as failed, and tells nobody. Here they run again, from their first state: their
+tasks may be done twice, which is what Step Functions promises of a task that is retried.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from typing import Any
+
+from ministack.core import responses
+from ministack.services import stepfunctions
+
+_RUNNING = "RUNNING"
+_SETTLE_SECONDS = 2.0  # until the states of all services are there
+
+
+def resume_executions() -> None:
+    """Run again what was running."""
+    restore = stepfunctions._restore_state
+
+    def restore_state(data: dict[str, Any]) -> None:
+        executions = (data or {}).get("executions")
+        running = [
+            key
+            for key, execution in (executions._data if executions else {}).items()
+            if execution["status"] == _RUNNING and "mapRunArn" not in execution
+        ]
+        restore(data)
+        for account, region, arn in running:
+            execution = stepfunctions._executions._data[account, region, arn]
+            execution |= {"status": _RUNNING, "stopDate": None, "events": execution["events"][:1]}
+            del execution["error"], execution["cause"]
+            context = contextvars.Context()
+            context.run(responses._request_account_id.set, account)
+            context.run(responses.set_request_region, region)
+            threading.Thread(target=context.run, args=(_run, arn), daemon=True).start()
+
+    stepfunctions._restore_state = restore_state
+
+
+def _run(arn: str) -> None:
+    time.sleep(_SETTLE_SECONDS)
+    stepfunctions._run_execution(arn)
