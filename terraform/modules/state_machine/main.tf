@@ -19,6 +19,28 @@ resource "aws_sfn_state_machine" "workflow" {
     enabled = true
   }
 
+  lifecycle {
+    precondition {
+      condition     = length(local.endless_tasks) == 0
+      error_message = "A task needs TimeoutSeconds, or it can hang for a year: ${join(", ", local.endless_tasks)}."
+    }
+
+    precondition {
+      condition     = length(local.careless_tasks) == 0
+      error_message = "A task needs a Catch that says what becomes of its errors: ${join(", ", local.careless_tasks)}."
+    }
+
+    precondition {
+      condition     = length(local.missing_states) == 0
+      error_message = "There is no state ${join(", ", local.missing_states)}, which others go to."
+    }
+
+    precondition {
+      condition     = length(local.unreachable_states) == 0
+      error_message = "No state goes to ${join(", ", local.unreachable_states)}."
+    }
+  }
+
   # Step Functions tries the role's permission to log when the machine is made, and the first execution may come at once.
   depends_on = [aws_iam_role_policy.basics, aws_iam_role_policy.extra]
 }

@@ -90,6 +90,56 @@ run "definition_that_starts_nowhere_is_refused" {
   expect_failures = [var.definition]
 }
 
+run "task_that_can_hang_is_refused" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "First", TimeoutSeconds = 60, States = { First = { Type = "Task", Catch = [{ ErrorEquals = ["States.ALL"], Next = "Last" }], Next = "Last" }, Last = { Type = "Succeed" } } }
+  }
+
+  expect_failures = [aws_sfn_state_machine.workflow]
+}
+
+run "task_whose_errors_go_nowhere_is_refused" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "First", TimeoutSeconds = 60, States = { First = { Type = "Task", TimeoutSeconds = 5, Next = "Last" }, Last = { Type = "Succeed" } } }
+  }
+
+  expect_failures = [aws_sfn_state_machine.workflow]
+}
+
+run "state_that_is_missing_is_refused" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "First", TimeoutSeconds = 60, States = { First = { Type = "Pass", Next = "Nowhere" } } }
+  }
+
+  expect_failures = [aws_sfn_state_machine.workflow]
+}
+
+run "state_that_nobody_reaches_is_refused" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "First", TimeoutSeconds = 60, States = { First = { Type = "Pass", End = true }, Last = { Type = "Succeed" } } }
+  }
+
+  expect_failures = [aws_sfn_state_machine.workflow]
+}
+
+run "item_of_a_map_is_looked_at_as_well" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "First", TimeoutSeconds = 60, States = { First = { Type = "Map", End = true, ItemProcessor = { StartAt = "Item", States = { Item = { Type = "Task", TimeoutSeconds = 5, End = true } } } } } }
+  }
+
+  expect_failures = [aws_sfn_state_machine.workflow]
+}
+
 run "key_that_is_none_is_refused" {
   command = plan
 
