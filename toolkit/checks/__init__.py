@@ -21,6 +21,7 @@ from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM, python_
 from toolkit.progress import console, progress_bar
 
 _LIMIT_SECONDS = 300
+_WORKFLOW = "modules/classification_workflow"
 _MODEL_IMAGE = "pytorch-training"
 
 Completed = subprocess.CompletedProcess[str]
@@ -83,6 +84,8 @@ def terraform_checks(terraform: TerraformCopy) -> Iterator[Check]:
     yield Check("terraform fmt", partial(terraform.run, ".", "fmt", "-check", "-diff", "-recursive", "-no-color"))
     for folder in terraform.folders():
         yield Check(f"terraform validate {folder}", partial(terraform.run_initialized, folder, "validate", "-no-color"))
+    # Its tests build every state machine, and modules/state_machine refuses a definition that could hang or lose an error.
+    yield Check("state machines", partial(terraform.run_initialized, _WORKFLOW, "test", "-no-color"))
     yield Check("checkov", _checkov)
 
 
