@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,108 @@ def test_a_release_that_is_not_good_enough_is_refused_by_the_plan(project):
     finally:
         project.record.write_text(record)
     assert "No changes" in succeeds(project.invoke("plan"))
+
+
+class Inbox(HTTPServer):
+    """Somebody's HTTP endpoint, which confirms its subscription and keeps the messages."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _InboxHandler)
+        self.tokens: queue.Queue[str] = queue.Queue()
+        self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/inbox"
+
+
+class _InboxHandler(BaseHTTPRequestHandler):
+    server: Inbox
+
+    def do_POST(self) -> None:
+        posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if posted["Type"] == "SubscriptionConfirmation":
+            self.server.tokens.put(posted["Token"])
+        else:
+            self.server.messages.put(json.loads(posted["Message"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def inbox(project: Project) -> Iterator[Inbox]:
+    """Wants low confidence, and nothing else."""
+    inbox, sns, topic = Inbox(), project.client("sns"), project.outputs()["service"]["topic_arn"]
+    attributes = {"FilterPolicyScope": "MessageBody", "FilterPolicy": json.dumps({"kind": ["low_confidence"]})}
+    sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=inbox.url, Attributes=attributes)
+    arn = sns.confirm_subscription(TopicArn=topic, Token=inbox.tokens.get(timeout=60))["SubscriptionArn"]
+    yield inbox
+    sns.unsubscribe(SubscriptionArn=arn)
+    inbox.shutdown()
+
+
+@pytest.fixture
+def failures(project: Project) -> Iterator[Callable[[float], list[dict[str, Any]]]]:
+    """A queue that wants failures, and nothing else; reads what comes within so many seconds."""
+    sqs, sns, topic = project.client("sqs"), project.client("sns"), project.outputs()["service"]["topic_arn"]
+    url = sqs.create_queue(QueueName="failures")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    attributes = {"FilterPolicyScope": "MessageBody", "FilterPolicy": json.dumps({"kind": ["failure"]})}
+    subscription = sns.subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=attributes, ReturnSubscriptionArn=True
+    )["SubscriptionArn"]
+
+    def read(seconds: float) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", []):
+                found.append(json.loads(json.loads(message["Body"])["Message"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    yield read
+    sns.unsubscribe(SubscriptionArn=subscription)
+    sqs.delete_queue(QueueUrl=url)
+
+
+def test_each_bad_end_is_told_once_and_only_to_those_who_want_its_kind(project, image, inbox, failures):
+    project.release("20261121-140000-eeeeeee", hand_made_release.program((0.6, 0.4)), NEXT)
+    succeeds(project.invoke("apply"))
+    bucket = project.outputs()["foundation"]["bucket"]
+    ended = project.invoke("classify", str(image), "--", f"s3://{bucket}/uploads/nowhere.png")
+    assert ended.returncode == 1
+
+    told = inbox.messages.get(timeout=60)
+    assert told["kind"] == "low_confidence"
+    assert told["inferences"] == [0.6, 0.4]
+    assert told["s3_key"].endswith("photo.png")
+    assert told["image_url"].endswith(f"/s3/object/{bucket}?prefix={told['s3_key'].replace('/', '%2F')}")
+    assert told["execution_url"].endswith(told["execution"])
+
+    (failure,) = failures(10)
+    assert (failure["kind"], failure["error"]) == ("failure", "ImageNotFound")
+    assert "nowhere.png" in failure["cause"]
+    assert "stackTrace" not in failure["cause"]
+    assert failure["execution_url"].endswith(failure["execution"])
+    assert json.loads(failure["input"])["s3_key"] == "uploads/nowhere.png"
+
+    states = project.client("stepfunctions")
+    aborted = states.start_execution(
+        stateMachineArn=project.outputs()["service"]["state_machine_alias_arn"],
+        input=json.dumps({"s3_bucket": bucket, "s3_key": "uploads/nowhere.png"}),
+    )["executionArn"]
+    states.stop_execution(executionArn=aborted)
+    (stopped,) = failures(10)
+    assert (stopped["status"], stopped["execution"]) == ("ABORTED", aborted)
+    assert inbox.messages.empty()
 
 
 def test_destroy_leaves_nothing(project, configurations):

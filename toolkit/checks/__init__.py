@@ -84,7 +84,7 @@ def terraform_checks(terraform: TerraformCopy) -> Iterator[Check]:
     yield Check("terraform fmt", partial(terraform.run, ".", "fmt", "-check", "-diff", "-recursive", "-no-color"))
     for folder in terraform.folders():
         yield Check(f"terraform validate {folder}", partial(terraform.run_initialized, folder, "validate", "-no-color"))
-    # Its tests build every state machine, and modules/state_machine refuses a definition that could hang or lose an error.
+    # Its tests build every state machine; modules/state_machine refuses one that could hang or lose an error.
     yield Check("state machines", partial(terraform.run_initialized, _WORKFLOW, "test", "-no-color"))
     yield Check("checkov", _checkov)
 
