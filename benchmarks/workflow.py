@@ -44,6 +44,7 @@ _EMPTY_HANDLER = """
 RECORD = {"image_data": "", "s3_bucket": "", "s3_key": "", "inferences": [0.99, 0.01], "confidence": 0.99}
 
 def handler(event, context):
+    print("done")  # MiniStack waits for the log of a call: without any it takes 40 ms longer
     return RECORD
 """
 

@@ -39,11 +39,11 @@ provider "aws" {
 
 
 class Account:
-    """One environment on the embedded AWS, and what became of it."""
+    """A root module that is applied to the embedded AWS."""
 
-    def __init__(self, name: str, project: Path, variables: dict[str, str]) -> None:
+    def __init__(self, name: str, root: Path, variables: dict[str, str]) -> None:
         self.name = name
-        self.root = project / "terraform" / "environments" / name
+        self.root = root
         self._variables = variables
         (self.root / "laptop_override.tf").write_text(OVERRIDE)
 
@@ -60,8 +60,11 @@ class Account:
         assert completed.returncode == status, completed.stdout + completed.stderr
         return completed.stdout
 
-    def apply(self) -> None:
-        self.terraform("apply", "-auto-approve", "-input=false", "-no-color")
+    def initialize(self) -> None:
+        self.terraform("init", "-input=false", "-lockfile=readonly", "-no-color")
+
+    def apply(self, *settings: str) -> None:
+        self.terraform("apply", "-auto-approve", "-input=false", "-no-color", *settings)
 
     def has_no_changes(self) -> bool:
         return "No changes" in self.terraform("plan", "-detailed-exitcode", "-input=false", "-no-color")
@@ -85,7 +88,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
             keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
             return boto3.client(service, endpoint_url=url, region_name="us-east-1", **keys)
 
-        accounts = {name: Account(name, project, variables) for name in ENVIRONMENTS}
+        bootstrap = Account("bootstrap", project / "terraform" / "bootstrap", variables)
+        bootstrap.initialize()
+        bootstrap.apply("-var=repository=scones-unlimited/vehicles")
+        roots = project / "terraform" / "environments"
+        accounts = {name: Account(name, roots / name, variables) for name in ENVIRONMENTS}
         yield SimpleNamespace(accounts=accounts, client=client)
     finally:
         cloud.down()
@@ -94,7 +101,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 def live(account: Account, cloud: SimpleNamespace) -> dict[str, Any]:
     """Lead one environment through its life, and note what a reviewer would look at."""
     seen: dict[str, Any] = {}
-    account.terraform("init", "-input=false", "-lockfile=readonly", "-no-color")
+    account.initialize()
     account.apply()
     bucket = account.outputs()["foundation"]["bucket"]
     record = account.root / "releases.auto.tfvars.json"
