@@ -240,6 +240,34 @@ def batch(c: Context, source: str, env: str = "local") -> None:
     summary.check()
 
 
+@task(
+    help={
+        **_ENV,
+        "since": "a day or moment (UTC): leave out what was uploaded before",
+        "grace": "seconds in which an upload without an execution counts as on its way",
+        "start": "start the lost ones again",
+    }
+)
+@readable
+def reconcile(c: Context, env: str = "local", since: str = "", grace: str = "60", start: bool = False) -> None:
+    """Compare the uploads with their outcomes. Exit code 1 when nobody will hear of one."""
+    from datetime import timedelta
+
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.progress import console
+    from toolkit.reconciliation import parse_moment
+    from toolkit.reconciliation import reconcile as run
+
+    after = parse_moment(since) if since else None
+    seconds = timedelta(seconds=_number("grace", grace))
+    environment = _activate(env)
+    found = run(environment, Infrastructure(environment).service(), since=after, grace=seconds, start=start)
+    console.print(found.table())
+    if found.noteworthy:
+        console.print(found.noteworthy_table())
+    found.check()
+
+
 @task(help={**_ENV, **_YES})
 @readable
 def destroy(c: Context, env: str = "local", yes: bool = False) -> None:
@@ -343,4 +371,5 @@ def _print_status(environment: Any, console: Any) -> None:
 
 ns = Collection(demo, stage, train, package, plan, apply, verify, rollback, classify, batch, destroy, check)
 ns.add_collection(Collection("cloud", up, down, status, env))
+ns.add_collection(Collection("workflow", reconcile))
 ns.configure({"dataset": {"archive": "", "classes": "bicycle,motorcycle"}, "cloud": {"port": "0"}})

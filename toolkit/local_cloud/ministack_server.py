@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import botocore.session
+import hypercorn.asyncio
 from ministack import app
 from ministack.core import lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, s3, stepfunctions
@@ -29,6 +30,7 @@ from toolkit.local_cloud.slow_down import answer_slow_down
 # What one alarm is made of when it watches a single metric, and when it watches an expression.
 _SINGLE_METRIC = ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit")
 _FORGOTTEN = ("InsufficientDataActions", "EvaluateLowSampleCountPercentile", "Metrics", "ThresholdMetricId")
+_IDLE_SECONDS = 3600
 _WORKER_ERROR = '"trace": traceback.format_exc()}'
 _WORKER_DIED, _EXIT_ERROR = "Worker process died", "Runtime.ExitError"
 
@@ -211,6 +213,21 @@ def repeat_alias_creation() -> None:
     stepfunctions._create_state_machine_alias = create_alias
 
 
+def keep_connections_open() -> None:
+    """Leave it to the clients to end connections: Terraform keeps idle ones for 90 s, MiniStack for 75 s.
+
+    A request on a connection that is just being ended would be served, its answer lost, and the request sent again:
+    of what it made the second time, there would already be one.
+    """
+    serve = hypercorn.asyncio.serve
+
+    async def serve_patiently(application: Any, config: Any, **kwargs: Any) -> None:
+        config.keep_alive_timeout = _IDLE_SECONDS
+        await serve(application, config, **kwargs)
+
+    hypercorn.asyncio.serve = serve_patiently
+
+
 def tell_versions_of_objects() -> None:
     """Let the events of a versioned bucket name the version, by which a second delivery is known for one.
 
@@ -320,5 +337,6 @@ if __name__ == "__main__":
     name_errors_of_nested_executions()
     tell_versions_of_objects()
     repeat_alias_creation()
+    keep_connections_open()
     enforce_permissions()
     app.main()
