@@ -225,7 +225,7 @@ def keep_connections_open() -> None:
         config.keep_alive_timeout = _IDLE_SECONDS
         await serve(application, config, **kwargs)
 
-    hypercorn.asyncio.serve = serve_patiently  # type: ignore[assignment] - it passes on all that app.main gives
+    hypercorn.asyncio.serve = serve_patiently  # type: ignore[assignment]
 
 
 def tell_versions_of_objects() -> None:
