@@ -1,5 +1,5 @@
-# Layout: train/ test/ train.lst validation.lst test.lst code/ models/ evaluation/ incoming/ uploads/ lists/ batch/
-# data_capture/
+# Layout: train/ test/ train.lst validation.lst test.lst code/ checkpoints/ models/ evaluation/ incoming/ uploads/ lists/
+# batch/ data_capture/
 
 resource "aws_s3_bucket" "data" {
   bucket        = local.bucket
@@ -168,6 +168,20 @@ resource "aws_s3_bucket_lifecycle_configuration" "data" {
 
     expiration {
       days = var.data_capture_retention_days
+    }
+  }
+
+  # Nobody resumes from them once the job has ended, and no training job lives longer than 30 days.
+  rule {
+    id     = "expire-checkpoints"
+    status = "Enabled"
+
+    filter {
+      prefix = "checkpoints/"
+    }
+
+    expiration {
+      days = 30
     }
   }
 

@@ -53,7 +53,7 @@ data "aws_iam_policy_document" "training" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["code/*", "evaluation/*", "models/*", "test*", "train*", "validation*"]
+      values   = ["checkpoints/*", "code/*", "evaluation/*", "models/*", "test*", "train*", "validation*"]
     }
   }
 
@@ -72,6 +72,19 @@ data "aws_iam_policy_document" "training" {
       "${local.bucket_arn}/evaluation/*",
       "${local.bucket_arn}/models/*",
     ]
+  }
+
+  # SageMaker keeps the container's folder of checkpoints equal to the job's prefix: what an interrupted spot job resumes
+  # from is read, and what the program deletes is deleted there too.
+  statement {
+    sid = "SynchronizeCheckpoints"
+    actions = [
+      "s3:AbortMultipartUpload",
+      "s3:DeleteObject",
+      "s3:GetObject",
+      "s3:PutObject",
+    ]
+    resources = ["${local.bucket_arn}/checkpoints/*"]
   }
 
   # The bucket's objects are encrypted with it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import tarfile
 
 import pytest
@@ -33,11 +34,53 @@ print(f"process {os.getpid()}")
 while True:
     time.sleep(0.05)
 """
+# Says where it begins and goes on to step 40, each made of the one before. Keeps its state where it is given a folder.
+COUNTING_PROGRAM = """
+import hashlib, json, os, pathlib, time
+
+folder = os.environ.get("SM_CHECKPOINT_DIR")
+checkpoint = pathlib.Path(folder, "state.json") if folder else None
+state = {"step": 0, "digest": ""}
+if checkpoint and checkpoint.exists():
+    state = json.loads(checkpoint.read_text())
+print(f"process {os.getpid()} step {state['step']}", flush=True)
+while state["step"] < 40:
+    time.sleep(0.1)
+    state = {"step": state["step"] + 1, "digest": hashlib.sha256(str(state).encode()).hexdigest()}
+    if checkpoint:
+        partial = checkpoint.with_suffix(".partial")
+        partial.write_text(json.dumps(state))
+        partial.replace(checkpoint)
+pathlib.Path(os.environ["SM_MODEL_DIR"], "digest.txt").write_text(state["digest"])
+"""
+CHECKPOINTING_PROGRAM = """
+import json, os, pathlib, time
+
+folder = pathlib.Path(os.environ["SM_CHECKPOINT_DIR"])
+config = pathlib.Path(os.environ["SM_INPUT_CONFIG_DIR"], "checkpointconfig.json")
+assert json.loads(config.read_text()) == {"LocalPath": str(folder)}
+assert {p.name: p.read_text() for p in folder.rglob("*") if p.is_file()} == {"first": "1", "second": "2"}
+folder.joinpath("first").unlink()
+folder.joinpath("epoch-3").mkdir()
+folder.joinpath("epoch-3", "third").write_text("3")
+print("written", flush=True)
+while not pathlib.Path(os.environ["RELEASE"]).exists():
+    time.sleep(0.05)
+folder.joinpath("last").write_text("4")
+"""
+SPOT = {
+    "EnableManagedSpotTraining": True,
+    "StoppingCondition": {"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 300},
+}
 
 
 def extract(body):
     with tarfile.open(fileobj=io.BytesIO(body)) as tar:
         return {member.name.removeprefix("./"): tar.extractfile(member).read() for member in tar if member.isfile()}
+
+
+def statuses(job):
+    return [transition["Status"] for transition in job["SecondaryStatusTransitions"]]
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +167,7 @@ def test_a_completed_job_leaves_its_artifacts(aws, completed):
 
 
 def test_a_completed_job_describes_its_life(completed):
-    statuses = [transition["Status"] for transition in completed["SecondaryStatusTransitions"]]
-    assert statuses == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    assert statuses(completed) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
     assert completed["SecondaryStatus"] == "Completed"
     assert completed["CreationTime"] <= completed["TrainingStartTime"] <= completed["TrainingEndTime"]
     assert "FailureReason" not in completed
@@ -190,6 +232,173 @@ def test_a_job_that_exceeds_its_runtime_is_stopped(training, until):
     assert job["TrainingJobStatus"] == "Stopped"
     assert job["SecondaryStatus"] == "MaxRuntimeExceeded"
     assert gone(process)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(aws, training):
+    """What the counting program learns when nobody disturbs it."""
+    job = training.run(COUNTING_PROGRAM)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    return extract(aws.read(job["ModelArtifacts"]["S3ModelArtifacts"]))
+
+
+@pytest.fixture
+def interrupted(training, until):
+    """Takes the capacity away from a job as soon as something has happened; returns when the job is interrupted."""
+
+    def interrupt(name, happened=lambda: True, number=signal.SIGKILL):
+        [line] = until(lambda: training.log(name), 600)
+        until(happened)
+        os.kill(int(line.split()[1]), number)
+        until(lambda: secondary_status(training, name) == "Interrupted")
+
+    return interrupt
+
+
+def secondary_status(training, name):
+    return training._sagemaker.describe_training_job(TrainingJobName=name)["SecondaryStatus"]
+
+
+def steps(training, name):
+    """Returns the step at which each container of a counting job began."""
+    return [int(line.split()[-1]) for line in training.log(name)]
+
+
+def test_an_interrupted_spot_job_resumes_from_its_checkpoints_and_learns_the_same(
+    aws, training, interrupted, undisturbed
+):
+    request = training.request(COUNTING_PROGRAM, **SPOT)
+    name = request["TrainingJobName"]
+    request["CheckpointConfig"] = {"S3Uri": f"s3://{aws.bucket}/checkpoints/{name}"}
+    training._sagemaker.create_training_job(**request)
+
+    def saved_step():
+        if f"checkpoints/{name}/state.json" not in aws.keys(f"checkpoints/{name}/"):
+            return 0
+        return json.loads(aws.read(f"s3://{aws.bucket}/checkpoints/{name}/state.json"))["step"]
+
+    interrupted(name, lambda: saved_step() > 10)
+    resumed = saved_step()
+    job = training.end(name)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    # What S3 held, not what lay on the disk of the lost machine.
+    assert steps(training, name) == [0, resumed]
+    assert saved_step() == 40
+    assert extract(aws.read(job["ModelArtifacts"]["S3ModelArtifacts"])) == undisturbed
+    once = ["Starting", "Downloading", "Training"]
+    assert statuses(job) == [*once, "Interrupted", *once, "Uploading", "Completed"]
+    assert 0 < job["BillableTimeInSeconds"] < job["TrainingTimeInSeconds"]
+    for key in ("EnableManagedSpotTraining", "StoppingCondition", "CheckpointConfig"):
+        assert job[key] == request[key]
+
+
+def test_an_interrupted_spot_job_without_checkpoints_starts_anew(aws, training, interrupted, undisturbed):
+    name = training.start(COUNTING_PROGRAM, **SPOT)
+    interrupted(name, number=signal.SIGTERM)  # EC2's warning is enough
+    job = training.end(name)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert steps(training, name) == [0, 0]
+    assert extract(aws.read(job["ModelArtifacts"]["S3ModelArtifacts"])) == undisturbed
+
+
+def test_a_killed_program_fails_a_job_that_is_no_spot_job(training, until):
+    name = training.start(ENDLESS_PROGRAM)
+    os.kill(started_process(training, until, name), signal.SIGKILL)
+    job = training.end(name)
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].endswith("exit code: -9")
+    assert "Interrupted" not in statuses(job)
+
+
+def test_an_interrupted_job_can_be_stopped(training, interrupted):
+    name = training.start(ENDLESS_PROGRAM, **SPOT)
+    interrupted(name)
+    training._sagemaker.stop_training_job(TrainingJobName=name)
+    job = training.end(name)
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert statuses(job) == ["Starting", "Downloading", "Training", "Interrupted", "Stopped"]
+    assert len(training.log(name)) == 1  # no second container
+
+
+def test_a_resumed_job_can_be_stopped(training, interrupted, until):
+    name = training.start(ENDLESS_PROGRAM, **SPOT)
+    interrupted(name)
+    [_, line] = until(lambda: lines if len(lines := training.log(name)) == 2 else None)
+    training._sagemaker.stop_training_job(TrainingJobName=name)
+    assert training.end(name)["TrainingJobStatus"] == "Stopped"
+    assert gone(int(line.removeprefix("process ")))
+
+
+def test_a_spot_job_waits_no_longer_than_it_may(training, interrupted):
+    stopping = {"MaxRuntimeInSeconds": 8, "MaxWaitTimeInSeconds": 8}
+    name = training.start(ENDLESS_PROGRAM, EnableManagedSpotTraining=True, StoppingCondition=stopping)
+    interrupted(name)
+    job = training.end(name)
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert job["SecondaryStatus"] == "MaxWaitTimeExceeded"
+
+
+@pytest.mark.parametrize(
+    ("spot", "stopping", "message"),
+    [
+        (True, {"MaxRuntimeInSeconds": 300}, "must be present"),
+        (True, {"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 299}, "greater than or equal"),
+        (True, {"MaxWaitTimeInSeconds": 3600}, "greater than or equal"),  # a day is what it may run if nothing is said
+        (False, {"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 300}, "EnableManagedSpotTraining"),
+    ],
+)
+def test_a_wait_that_does_not_fit_is_refused(training, spot, stopping, message):
+    with pytest.raises(ClientError, match="Invalid MaxWaitTimeInSeconds") as raised:
+        training.start("", EnableManagedSpotTraining=spot, StoppingCondition=stopping)
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
+    assert message in str(raised.value)
+
+
+def test_checkpoints_need_a_place_in_s3(training):
+    with pytest.raises(ClientError, match=r"checkpointConfig\.s3Uri") as raised:
+        training.start("", CheckpointConfig={"S3Uri": "/opt/ml/checkpoints"})
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_checkpoints_follow_in_s3_while_the_program_runs(aws, training, until, tmp_path):
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    request = training.request(CHECKPOINTING_PROGRAM)
+    name = request["TrainingJobName"]
+    for file, body in ((f"{name}/first", b"1"), (f"{name}/second", b"2"), (f"{name}-2/of-another-job", b"")):
+        aws.put(f"checkpoints/{file}", body)
+    request["CheckpointConfig"] = {"S3Uri": f"s3://{aws.bucket}/checkpoints/{name}", "LocalPath": "/opt/ml/saved"}
+    request["OutputDataConfig"]["KmsKeyId"] = key
+    request["Environment"] = {"RELEASE": str(tmp_path / "release")}
+    training._sagemaker.create_training_job(**request)
+
+    until(lambda: training.log(name), 600)
+    until(lambda: aws.keys(f"checkpoints/{name}/") == [f"checkpoints/{name}/{f}" for f in ("epoch-3/third", "second")])
+    (tmp_path / "release").touch()
+    job = training.end(name)
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert job["CheckpointConfig"] == request["CheckpointConfig"]
+    for file, body in (("epoch-3/third", b"3"), ("last", b"4")):
+        written = aws.client("s3").get_object(Bucket=aws.bucket, Key=f"checkpoints/{name}/{file}")
+        assert written["Body"].read() == body
+        assert written["SSEKMSKeyId"] == key
+
+
+def test_checkpoints_that_the_role_may_not_write_fail_the_job(aws, training):
+    iam = aws.client("iam")
+    trust = iam.get_role(RoleName=aws.role_arn.rpartition("/")[2])["Role"]["AssumeRolePolicyDocument"]
+    role = iam.create_role(RoleName="without-checkpoints", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    checkpoints = f"arn:aws:s3:::{aws.bucket}/checkpoints/*"
+    statements = [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:PutObject", "Resource": checkpoints},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_role_policy(RoleName="without-checkpoints", PolicyName="all", PolicyDocument=policy)
+    config = {"S3Uri": f"s3://{aws.bucket}/checkpoints/denied"}
+    job = training.run(COUNTING_PROGRAM, RoleArn=role, CheckpointConfig=config)
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "without-checkpoints" in job["FailureReason"]
+    assert "s3:PutObject" in job["FailureReason"]
 
 
 def test_an_empty_channel_fails_the_job(aws, training):

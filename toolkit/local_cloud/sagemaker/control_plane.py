@@ -6,6 +6,7 @@ checked against the service's own model, so what is accepted here has the shape 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -18,10 +19,11 @@ from botocore.validate import ParamValidator
 from toolkit.local_cloud.sagemaker.endpoint import Endpoint
 from toolkit.local_cloud.sagemaker.job import Job
 from toolkit.local_cloud.sagemaker.storage import ACCOUNT
-from toolkit.local_cloud.sagemaker.training_job import TrainingJob
+from toolkit.local_cloud.sagemaker.training_job import DEFAULT_RUNTIME_SECONDS, TrainingJob
 from toolkit.local_cloud.sagemaker.transform_job import TransformJob
 
 Document = dict[str, Any]
+_CHECKPOINT_URI = "^(https|s3)://([^/]+)/?(.*)$"  # the pattern of the service's model, which botocore does not apply
 _SERVERLESS_MEMORY_MB = range(1024, 6144 + 1, 1024)
 _SERVERLESS_CONCURRENCY = 200
 
@@ -170,6 +172,7 @@ class ControlPlane:
     # --- Jobs ---------------------------------------------------------------------------------------------------------
 
     def create_training_job(self, request: Document) -> Document:
+        _check_training(request)
         name = request["TrainingJobName"]
         arn = self._new_job_arn("training-job", name, self._training_jobs)
         job = self._training_jobs[name] = TrainingJob(request, arn, self._directory / "training")
@@ -267,6 +270,30 @@ class ControlPlane:
         if name in jobs:
             raise ServiceError("ResourceInUse", f"Job name must be unique within an AWS account and region: {arn}")
         return arn
+
+
+def _check_training(request: Document) -> None:
+    """Refuse what CreateTrainingJob refuses beyond the shape of the request.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html
+    """
+    stopping = request.get("StoppingCondition", {})
+    longest_wait = stopping.get("MaxWaitTimeInSeconds")
+    problem = ""
+    if not request.get("EnableManagedSpotTraining", False):
+        if longest_wait is not None:
+            problem = "It is only supported when EnableManagedSpotTraining is set to true"
+    elif longest_wait is None or longest_wait < stopping.get("MaxRuntimeInSeconds", DEFAULT_RUNTIME_SECONDS):
+        problem = "It must be present and be greater than or equal to MaxRuntimeInSeconds"
+    if problem:
+        raise ServiceError("ValidationException", f"Invalid MaxWaitTimeInSeconds. {problem}")
+    uri = request.get("CheckpointConfig", {}).get("S3Uri")
+    if uri is not None and not re.match(_CHECKPOINT_URI, uri):
+        raise ServiceError(
+            "ValidationException",
+            f"1 validation error detected: Value '{uri}' at 'checkpointConfig.s3Uri' failed to satisfy constraint: "
+            f"Member must satisfy regular expression pattern: {_CHECKPOINT_URI}",
+        )
 
 
 def _summaries(descriptions: Iterable[Document], keys: Sequence[str]) -> list[Document]:

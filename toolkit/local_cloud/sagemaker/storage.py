@@ -118,6 +118,11 @@ class Storage:
         content_type = mimetypes.guess_type(key)[0] or "application/octet-stream"
         self._s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type, **encryption)
 
+    def delete(self, uri: str) -> None:
+        """Delete one object."""
+        bucket, key = parse_s3_uri(uri)
+        self._s3.delete_object(Bucket=bucket, Key=key)
+
     def upload_archive(self, directory: Path, uri: str, kms_key_id: str | None = None) -> None:
         """Write the folder's content as a `.tar.gz`."""
         archive = Path(shutil.make_archive(str(directory), "gztar", directory))

@@ -67,14 +67,15 @@ run "training_reads_and_writes_only_its_own_prefixes" {
   }
 
   assert {
-    condition = one([
-      for statement in data.aws_iam_policy_document.training.statement : statement.resources
+    condition = toset(flatten([
+      for statement in data.aws_iam_policy_document.training.statement : tolist(statement.resources)
       if contains(statement.actions, "s3:PutObject")
-      ]) == toset([
+      ])) == toset([
+      "arn:aws:s3:::scones-test-123456789012-data/checkpoints/*",
       "arn:aws:s3:::scones-test-123456789012-data/evaluation/*",
       "arn:aws:s3:::scones-test-123456789012-data/models/*",
     ])
-    error_message = "Training writes models and evaluations, nothing else."
+    error_message = "Training writes checkpoints, models and evaluations, nothing else."
   }
 }
 
