@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 
-# Where MiniStack answers, and how a service says for whom it takes a role: `iam_enforcement` understands them.
+# Where MiniStack answers, and how a service says for whom it takes a role: see `ministack.iam_enforcement`.
 AUTHORIZATION_PATH = "/_local_cloud/authorization"
 SERVICE_HEADER = "x-local-cloud-service"
 SOURCE_HEADER = "x-local-cloud-source-arn"

@@ -112,7 +112,7 @@ class LocalCloud:
         parts = []
         try:
             for name, module, at_port, path in (
-                ("ministack", ["toolkit.local_cloud.ministack_server"], ministack_port, "/_ministack/health"),
+                ("ministack", ["toolkit.local_cloud.ministack.server"], ministack_port, "/_ministack/health"),
                 ("sagemaker", sagemaker, sagemaker_port, "/_health"),
             ):
                 parts.append(Part(name, self._spawn(name, module, environment), at_port, path))

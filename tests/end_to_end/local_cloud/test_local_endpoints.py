@@ -24,6 +24,20 @@ DEPLOYMENT = {
     }
 }
 
+ECHO_PROGRAM = '''
+def model_fn(directory):
+    return None
+
+def input_fn(body, content_type):
+    return content_type.encode() + b"|" + bytes(body)
+
+def predict_fn(data, model):
+    return data
+
+def output_fn(prediction, accept):
+    return prediction
+'''
+
 
 @pytest.fixture(scope="module")
 def sagemaker(aws):
@@ -426,3 +440,18 @@ def test_an_endpoint_that_is_not_there_or_not_yet_is_not_found_in_the_words_of_a
         assert raised.value.response["Error"]["Code"] == "ValidationError"
     serving.settled(endpoint)
     sagemaker.delete_endpoint(EndpointName=endpoint)
+
+
+def test_json_passes_through_unchanged_and_is_captured_as_json(aws, serving, until):
+    endpoint = serving.in_service(serving.configuration(ECHO_PROGRAM, DataCaptureConfig=serving.capture()))
+    body = ' ["iVBORw0KGgo=",\n"grüße"] \n'.encode()
+    response = aws.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=endpoint, Body=body, ContentType="application/json", Accept="application/json"
+    )
+    assert response["Body"].read() == b"application/json|" + body
+    assert response["ContentType"] == "application/json"
+    [key] = until(lambda: aws.keys(f"data_capture/{endpoint}/"))
+    [line] = aws.read(f"s3://{aws.bucket}/{key}").decode().splitlines()
+    sent = json.loads(line)["captureData"]["endpointInput"]
+    expected = {"observedContentType": "application/json", "mode": "INPUT", "encoding": "JSON"}
+    assert sent == expected | {"data": body.decode()}

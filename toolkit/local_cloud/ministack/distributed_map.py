@@ -16,7 +16,7 @@ from typing import Any
 
 from ministack.services import s3, stepfunctions
 
-from toolkit.local_cloud.iam_enforcement import authorize_result
+from toolkit.local_cloud.ministack.iam_enforcement import authorize_result
 
 Json = dict[str, Any]
 
