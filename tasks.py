@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +18,29 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 if TYPE_CHECKING:
-    from toolkit.training import TrainingSettings
+    from toolkit.training_settings import TrainingSettings
 
 _ENV = {"env": "local (the embedded AWS, default), dev or prod"}
 _DATA = {
-    "archive": "CIFAR archive (path or https URL) or folder of photos; default: dataset.archive, else drawings",
+    "archive": (
+        "CIFAR archive (path or https URL) or folder of photos, or several with commas between; "
+        "default: dataset.archive, else drawings"
+    ),
     "classes": "comma-separated names of the classes; default: dataset.classes",
 }
 _YES = {"yes": "do not ask"}
 _TRAINING = {
     "algorithm": "pytorch (our program) or image-classification (built in)",
-    "epochs": "passes over the training images",
-    "seed": "of all that is random",
+    "epochs": "passes over the training images; default: training.toml",
+    "seed": "of all that is random; default: training.toml",
 }
 _JOB = {
-    "instance_type": "billed while the job runs; default: one that suits the algorithm",
-    "maximum_seconds": "after which SageMaker stops the job",
+    "instance_type": "billed while the job runs; default: training.toml",
+    "maximum_seconds": "after which SageMaker stops the job; default: training.toml",
+    "spot": "yes or no: on spare capacity, cheaper, may be interrupted; default: training.toml",
+    "hyperparameter": "NAME=VALUE, over training.toml; may be given several times",
+    "new_data": "it is meant that the data is not what the current release has learnt from",
+    "new_classes": "it is meant that the classes are others than the current release's",
 }
 
 
@@ -68,8 +75,8 @@ def demo(
     archive: str = "",
     classes: str = "",
     algorithm: str = "pytorch",
-    epochs: str = "6",
-    seed: str = "1",
+    epochs: str = "",
+    seed: str = "",
     keep: bool = False,
 ) -> None:
     """Run everything once on an embedded AWS, on this laptop: stage, train, deploy, classify, fail, destroy."""
@@ -92,7 +99,7 @@ def stage(c: Context, env: str = "local", archive: str = "", classes: str = "") 
     console.print(f"Staged {staged.train_images} train and {staged.test_images} test images to s3://{staged.bucket}")
 
 
-@task(help={**_ENV, **_DATA, **_TRAINING, **_JOB})
+@task(help={**_ENV, **_DATA, **_TRAINING, **_JOB}, iterable=["hyperparameter"])
 @readable
 def train(
     c: Context,
@@ -100,13 +107,17 @@ def train(
     archive: str = "",
     classes: str = "",
     algorithm: str = "pytorch",
-    epochs: str = "6",
-    seed: str = "1",
+    epochs: str = "",
+    seed: str = "",
     instance_type: str = "",
-    maximum_seconds: str = "3600",
+    maximum_seconds: str = "",
+    spot: str = "",
+    hyperparameter: Sequence[str] | None = None,  # invoke makes a list of options only of this default
+    new_data: bool = False,
+    new_classes: bool = False,
 ) -> None:
-    """Train on the staged dataset (staging it if needed), evaluate, and write the release record."""
-    from toolkit import pipeline
+    """Train on the staged dataset (staging it if needed), evaluate, and write the release record and a model card."""
+    from toolkit import model_card, pipeline
     from toolkit.progress import console
     from toolkit.staging import StagedDataset
 
@@ -116,18 +127,27 @@ def train(
         seed=seed,
         instance_type=instance_type,
         maximum_seconds=maximum_seconds,
+        spot=spot,
+        hyperparameters=hyperparameter or (),
     )
     environment = _activate(env)
     foundation = pipeline.foundation_of(environment)
-    staged = StagedDataset.read(environment.client("s3"), foundation.bucket)
-    if staged is None or archive or classes:
+    named = archive or classes
+    staged = None if named else StagedDataset.read(environment.client("s3"), foundation.bucket)
+    if staged is None:
         loaded = pipeline.load_dataset(archive or c.dataset.archive, _classes(c, classes))
         staged = pipeline.stage(environment, foundation, loaded)
-    release, evaluation = pipeline.train_release(environment, foundation, staged, settings)
+    release, evaluation = pipeline.train_release(
+        environment, foundation, staged, settings, new_data=new_data, new_classes=new_classes
+    )
     pipeline.package_functions(environment)
+    console.print(f"Release {release.identifier}: accuracy {evaluation.right} on {evaluation.test_images} test images.")
+    if len(release.classes) > 2:  # noqa: PLR2004 - of two, one says it all
+        for name, right in zip(release.classes, evaluation.right_by_class, strict=True):
+            console.print(f"  {name}: {right}")
     console.print(
-        f"Release {release.identifier}: accuracy {evaluation.accuracy:.3f} on {evaluation.test_images} test images, "
-        f"recorded in {environment.releases_file}. Next: `invoke apply --env {env}`."
+        f"Recorded in {environment.releases_file}, model card {model_card.path(environment, release)}. "
+        f"Next: `invoke apply --env {env}`."
     )
 
 
@@ -292,12 +312,13 @@ def check(c: Context) -> None:
 @readable
 def up(c: Context, port: str = "") -> None:
     """Start the embedded AWS on 127.0.0.1."""
+    from toolkit import pipeline
     from toolkit.environment import LOCAL, Environment
     from toolkit.progress import console
 
     environment = Environment(LOCAL)
     if environment.cloud.up(_number("port", port or str(c.cloud.port))):
-        environment.releases_file.unlink(missing_ok=True)  # of an embedded AWS that is no more
+        pipeline.forget_releases(environment)  # of an embedded AWS that is no more
     _print_status(environment, console)
 
 
@@ -305,11 +326,12 @@ def up(c: Context, port: str = "") -> None:
 @readable
 def down(c: Context) -> None:
     """Stop the embedded AWS; all that was in it is gone."""
+    from toolkit import pipeline
     from toolkit.environment import LOCAL, Environment
 
     environment = Environment(LOCAL)
     environment.cloud.down()
-    environment.releases_file.unlink(missing_ok=True)
+    pipeline.forget_releases(environment)
 
 
 @task
@@ -350,11 +372,34 @@ def _classes(c: Context, classes: str) -> list[str]:
     return [name.strip() for name in (classes or c.dataset.classes).split(",")]
 
 
-def _settings(algorithm: str, instance_type: str = "", **numbers: str) -> TrainingSettings:
-    from toolkit.training import TrainingSettings
+def _settings(
+    algorithm: str,
+    epochs: str,
+    seed: str,
+    instance_type: str = "",
+    maximum_seconds: str = "",
+    spot: str = "",
+    hyperparameters: Sequence[str] = (),
+) -> TrainingSettings:
+    """Read training.toml and what the command line says over it; an empty option says nothing."""
+    from toolkit.training_settings import load
 
-    chosen: dict[str, Any] = {name: _number(name, text) for name, text in numbers.items()}
-    return TrainingSettings(algorithm=algorithm, instance_type=instance_type, **chosen)
+    overrides: dict[str, Any] = {}
+    if instance_type:
+        overrides["instance_type"] = instance_type
+    if maximum_seconds:
+        overrides["maximum_seconds"] = _number("maximum_seconds", maximum_seconds)
+    if spot:
+        overrides["spot"] = _truth("spot", spot)
+    numbers = {"epochs": epochs, "seed": seed}
+    own = [f"{name}={_number(name, number)}" for name, number in numbers.items() if number]
+    return load(algorithm, hyperparameters=[*hyperparameters, *own], **overrides)
+
+
+def _truth(name: str, text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise Exit(f"--{name} takes yes or no, not `{text}`.", code=2)
+    return text == "yes"
 
 
 def _number(name: str, text: str) -> int:

@@ -14,6 +14,7 @@ _LEFT_BEHIND = (
     "build",
     "__pycache__",
     ".*_cache",
+    "model_cards",
     "releases.auto.tfvars.json",
 )
 

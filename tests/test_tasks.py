@@ -16,6 +16,7 @@ from invoke.tasks import task
 
 import tasks
 from toolkit.errors import ToolkitError
+from toolkit.training_settings import load
 
 PROJECT = Path(__file__).resolve().parents[1]
 NAMES = {
@@ -101,3 +102,43 @@ def test_invoke_prints_the_message_alone(capsys):
     assert caught.value.code == 7
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "bake: The oven is too warm. Open its door.\n")
+
+
+def test_training_takes_what_is_not_said_from_the_file():
+    settings = tasks._settings("pytorch", epochs="", seed="")
+    assert settings == load()
+
+
+def test_several_hyperparameters_may_be_given():
+    (option,) = [option for option in tasks.ns["train"].get_arguments() if option.name == "hyperparameter"]
+    option.value = "lr_scheduler_step=10,20"
+    option.value = "epochs=3"
+    assert option.value == ["lr_scheduler_step=10,20", "epochs=3"]
+
+
+def test_training_options_are_over_the_file():
+    settings = tasks._settings(
+        "pytorch",
+        epochs="2",
+        seed="7",
+        instance_type="ml.m5.large",
+        maximum_seconds="60",
+        spot="yes",
+        hyperparameters=["learning_rate=0.0002"],
+    )
+    assert settings.hyperparameters == {"learning_rate": "0.0002", "epochs": 2, "seed": 7}
+    assert (settings.instance_type, settings.maximum_seconds, settings.spot) == ("ml.m5.large", 60, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": "1.5"}, "--epochs takes a whole number, not `1.5`."),
+        ({"maximum_seconds": "-1"}, "--maximum-seconds takes a whole number, not `-1`."),
+        ({"spot": "maybe"}, "--spot takes yes or no, not `maybe`."),
+    ],
+)
+def test_training_options_that_cannot_be_read(options, message):
+    with pytest.raises(Exit) as caught:
+        tasks._settings("pytorch", **{"epochs": "", "seed": "", **options})
+    assert (caught.value.message, caught.value.code) == (message, 2)

@@ -25,7 +25,7 @@ from toolkit.notifications import listening
 from toolkit.plan import approve
 from toolkit.progress import console
 from toolkit.staging import StagedDataset
-from toolkit.training import PYTORCH, TrainingSettings
+from toolkit.training_settings import PYTORCH, TrainingSettings
 from toolkit.workflow import LOW_CONFIDENCE, UPLOADS, Outcome, classify, outcomes_table
 
 _GOOD_IMAGES = 40
@@ -67,14 +67,14 @@ def run_demo(archive: str, classes: Sequence[str], settings: TrainingSettings, *
     Infrastructure(environment).init()
     loaded = pipeline.load_dataset(archive, classes)
     environment.cloud.up()
-    environment.releases_file.unlink(missing_ok=True)  # of an embedded AWS that is no more
+    pipeline.forget_releases(environment)  # of an embedded AWS that is no more
     try:
         environment.activate()
         summary = _run(environment, clock, loaded, settings, keep=keep)
     finally:
         if not keep:
             environment.cloud.down()
-            environment.releases_file.unlink(missing_ok=True)
+            pipeline.forget_releases(environment)
     _write(summary)
     _judge(summary, keep=keep)
     return summary

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from botocore.exceptions import ClientError
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
 from toolkit.infrastructure import Foundation
+from toolkit.measures import Evaluation, Prediction
 from toolkit.progress import progress_bar
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
@@ -28,21 +28,6 @@ _LIMIT_SECONDS = 1800
 
 class EvaluationFailedError(ToolkitError):
     """The artifact could not be measured; nothing is recorded."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a model did on the test split.
-
-    Attributes:
-        accuracy: share of the images whose most probable class is their label.
-        test_images: how many images there were.
-        confusion: counts, `confusion[label][prediction]`.
-    """
-
-    accuracy: float
-    test_images: int
-    confusion: list[list[int]]
 
 
 def evaluate(
@@ -75,7 +60,7 @@ def score(labels: dict[str, int], answers: dict[str, list[float]], classes: int)
     Raises:
         EvaluationFailedError: an answer is missing, or is something else.
     """
-    confusion = np.zeros((classes, classes), dtype=int)
+    predictions = []
     for name, label in labels.items():
         probabilities = _probabilities(answers.get(name))
         if probabilities.shape != (classes,) or not ((probabilities >= 0) & (probabilities <= 1)).all():
@@ -83,8 +68,8 @@ def score(labels: dict[str, int], answers: dict[str, list[float]], classes: int)
                 f"The model answered {str(answers.get(name))[:200]} for {name}, not {classes} probabilities.",
                 "Train again: this artifact does not keep the serving contract.",
             )
-        confusion[label, int(probabilities.argmax())] += 1
-    return Evaluation(float(np.trace(confusion) / len(labels)), len(labels), confusion.tolist())
+        predictions.append(Prediction(name, label, tuple(map(float, probabilities))))
+    return Evaluation(tuple(predictions), classes)
 
 
 def _probabilities(answer: object) -> npt.NDArray[np.float64]:

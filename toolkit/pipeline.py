@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 import platformdirs
 from botocore.exceptions import ClientError
 
-from toolkit import dataset, packaging, staging
+from toolkit import cost, dataset, model_card, packaging, preflight, staging
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
-from toolkit.evaluation import Evaluation, evaluate
+from toolkit.evaluation import evaluate
 from toolkit.infrastructure import Foundation, Infrastructure
+from toolkit.measures import Evaluation
 from toolkit.plan import Plan
 from toolkit.progress import console
 from toolkit.releases import Release, ReleaseRecord, release_of
 from toolkit.staging import StagedDataset
-from toolkit.training import TrainingSettings, train
+from toolkit.training import new_job_name, train
+from toolkit.training_settings import TrainingSettings
 from toolkit.verification import release_of_configuration, serving, verify
 
 _TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
@@ -78,19 +80,49 @@ def stage(environment: Environment, foundation: Foundation, loaded: dataset.Data
 
 
 def train_release(
-    environment: Environment, foundation: Foundation, staged: StagedDataset, settings: TrainingSettings
+    environment: Environment,
+    foundation: Foundation,
+    staged: StagedDataset,
+    settings: TrainingSettings,
+    *,
+    new_data: bool = False,
+    new_classes: bool = False,
 ) -> tuple[Release, Evaluation]:
-    """Train, measure on the test split, and record the release, which then is the current one.
+    """Train, measure on the test split, and record the release, which then is the current one, with its model card.
+
+    Args:
+        environment: an activated environment.
+        foundation: where the job runs.
+        staged: what lies in the bucket.
+        settings: of the job.
+        new_data: that the data is not the current release's is meant.
+        new_classes: that the classes are others is meant.
 
     Raises:
+        ToolkitError: see `preflight.check`; no job was started.
         TrainingFailedError, TrainingStoppedError, EvaluationFailedError: nothing is recorded.
     """
     record = ReleaseRecord.read(environment.releases_file)  # first: an unreadable one must not cost a training job
-    model = train(environment, foundation, staged, settings)
+    job_name = new_job_name(foundation, staged)
+    preflight.check(environment, staged, job_name, settings, record, new_data=new_data, new_classes=new_classes)
+    region = environment.client("s3").meta.region_name
+    where = (
+        "Estimated cost in an account (the embedded AWS bills nothing)" if environment.is_local else "Estimated cost"
+    )
+    console.print(f"{where}: {cost.estimate(settings, region)}", highlight=False)
+    model = train(environment, foundation, staged, job_name, settings)
+    console.print(str(model.bill), highlight=False)
     evaluation = evaluate(environment, foundation, staged, model)
     release = release_of(staged, model, evaluation)
     record.with_release(release).write(environment.releases_file)
+    model_card.write(environment, model_card.Facts(staged, model, evaluation, release))
     return release, evaluation
+
+
+def forget_releases(environment: Environment) -> None:
+    """Remove the release record and the model cards: of an embedded AWS that is no more."""
+    environment.releases_file.unlink(missing_ok=True)
+    model_card.forget(environment)
 
 
 def plan(environment: Environment) -> Plan:
@@ -161,7 +193,7 @@ def destroy(environment: Environment, approve: Callable[[Plan], None]) -> None:
     if foundation:
         _delete_training_logs(environment, foundation.name)
     if environment.is_local:
-        environment.releases_file.unlink(missing_ok=True)  # its artifacts went with the bucket
+        forget_releases(environment)  # its artifacts went with the bucket
 
 
 def _delete_training_logs(environment: Environment, name: str) -> None:

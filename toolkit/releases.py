@@ -15,7 +15,7 @@ from typing import Any
 
 from toolkit.environment import PROJECT
 from toolkit.errors import ToolkitError
-from toolkit.evaluation import Evaluation
+from toolkit.measures import Evaluation
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
 
@@ -151,10 +151,18 @@ def release_of(staged: StagedDataset, model: TrainedModel, evaluation: Evaluatio
 
 
 def source_revision() -> str:
-    """Return the Git commit that this project is at, with `-dirty` when files differ from it; `unknown` outside Git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
+    """Return the Git commit that this project is at; `unknown` outside Git.
+
+    It ends in `-dirty` when files differ from the commit, or when there are new ones among those that make a model.
+    """
     try:
-        completed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True)
+        commit = _git("describe", "--always", "--dirty", "--abbrev=7", "--exclude=*")
+        new = _git("ls-files", "--others", "--exclude-standard", "--", "model_src", "toolkit")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+    return f"{commit}-dirty" if new and not commit.endswith("-dirty") else commit
+
+
+def _git(*arguments: str) -> str:
+    completed = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True)
     return completed.stdout.strip()

@@ -69,12 +69,14 @@ class StagedDataset:
 
     Attributes:
         bucket: The bucket's name.
-        source: The dataset's source: "cifar-100", "cifar-10", "folder" or "drawings".
+        source: The dataset's source, e.g. "cifar-100" or "cifar-100+folder".
         classes: Names of the classes, in the order of the labels.
         image_shape: Channels, height, width, e.g. "3,32,32".
         train_images: All images under train/, those of validation.lst among them.
         validation_images: How many of them are for validation.
         test_images: All images under test/.
+        train_images_by_class: How many of the training images each class has.
+        test_images_by_class: How many of the test images.
         dataset_sha256: Identity of the dataset: splits, labels, classes and pixels.
         comparable: Whether an accuracy on it says anything about real images.
     """
@@ -86,6 +88,8 @@ class StagedDataset:
     train_images: int
     validation_images: int
     test_images: int
+    train_images_by_class: dict[str, int]
+    test_images_by_class: dict[str, int]
     dataset_sha256: str
     comparable: bool
 
@@ -176,6 +180,8 @@ def stage(
         train_images=len(dataset.train),
         validation_images=files["validation.lst"].count(b"\n"),
         test_images=len(dataset.test),
+        train_images_by_class=_count_by_class(dataset, dataset.train),
+        test_images_by_class=_count_by_class(dataset, dataset.test),
         dataset_sha256=dataset_sha256(dataset),
         comparable=dataset.comparable,
     )
@@ -287,11 +293,10 @@ def _verify_counts(dataset: Dataset) -> list[str]:
         ("training", dataset.train, MINIMUM_TRAIN_IMAGES_PER_CLASS, RECOMMENDED_TRAIN_IMAGES_PER_CLASS),
         ("test", dataset.test, MINIMUM_TEST_IMAGES_PER_CLASS, RECOMMENDED_TEST_IMAGES_PER_CLASS),
     ):
-        by_label = Counter(image.label for image in images)
-        counts = {name: by_label[label] for label, name in enumerate(dataset.classes)}
-        if by_label.keys() - set(range(len(dataset.classes))):
-            names = [image.file_name for image in images if image.label not in range(len(dataset.classes))]
+        names = [image.file_name for image in images if image.label not in range(len(dataset.classes))]
+        if names:
             raise _unfit(f"Labelled with no class of the dataset: {_some(names)}.")
+        counts = _count_by_class(dataset, images)
         for name, count in counts.items():
             if count < minimum:
                 raise _unfit(f"The class {name!r} has {count} {split} images; at least {minimum} are needed.")
@@ -306,6 +311,11 @@ def _verify_counts(dataset: Dataset) -> list[str]:
         if counts[most] > RECOMMENDED_IMBALANCE * counts[fewest]:
             warnings.append(f"{balance} those of {fewest!r}; at most {RECOMMENDED_IMBALANCE:g} times is recommended.")
     return warnings
+
+
+def _count_by_class(dataset: Dataset, images: Sequence[LabelledImage]) -> dict[str, int]:
+    by_label = Counter(image.label for image in images)
+    return {name: by_label[label] for label, name in enumerate(dataset.classes)}
 
 
 def _verify_contents_are_apart(dataset: Dataset) -> None:

@@ -7,15 +7,14 @@ import pytest
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
+from tests import trained_model
+from tests.trained_model import STAGED
 from toolkit import evaluation
 from toolkit.evaluation import EvaluationFailedError, evaluate, score
 from toolkit.infrastructure import Foundation
-from toolkit.staging import StagedDataset
-from toolkit.training import TrainedModel
 
 FOUNDATION = Foundation("vehicles", "arn:aws:kms:us-east-1:123456789012:key/1", "scones", "arn:aws:iam::1:role/train")
-STAGED = StagedDataset("vehicles", "folder", ("bicycle", "motorcycle"), "3,32,32", 20, 2, 2, "d" * 64, True)
-MODEL = TrainedModel("job", "pytorch", "s3://vehicles/model.tar.gz", "a" * 64, "image", {"threshold": 0.9}, 1, {})
+MODEL = dataclasses.replace(trained_model.MODEL, job_name="job")
 NAME = "job-evaluation"
 
 

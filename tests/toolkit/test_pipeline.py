@@ -8,23 +8,22 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from tests.trained_model import MODEL, STAGED, evaluation
 from toolkit import environment as environments
 from toolkit import pipeline, verification
 from toolkit.environment import Environment
-from toolkit.evaluation import Evaluation, EvaluationFailedError
+from toolkit.evaluation import EvaluationFailedError
 from toolkit.infrastructure import Foundation, Service
 from toolkit.pipeline import FoundationMissingError, destroy, foundation_of, load_dataset, rollback, train_release
 from toolkit.plan import Plan, PlanNotApprovedError
+from toolkit.preflight import DataChangedError
 from toolkit.releases import ReleaseRecord, ReleaseRecordError
-from toolkit.staging import StagedDataset
-from toolkit.training import TrainedModel, TrainingSettings
+from toolkit.training_settings import load
 from toolkit.verification import EndpointDivergedError, Serving
 
 FOUNDATION = Foundation("vehicles", "key", "scones", "role")
 PLAN = Plan(Path("local.tfplan"), (), (), {}, {})
-STAGED = StagedDataset("vehicles", "folder", ("bicycle", "motorcycle"), "3,32,32", 20, 2, 4, "d" * 64, True)
-MODEL = TrainedModel("job", "pytorch", "s3://vehicles/model.tar.gz", "a" * 64, "image", {"threshold": 0.9}, 1, {})
-EVALUATION = Evaluation(0.97, 4, [[2, 0], [0, 2]])
+EVALUATION = evaluation(right=97, wrong=3)
 
 
 @pytest.fixture
@@ -92,33 +91,65 @@ def test_the_functions_are_packaged_before_a_plan(terraform):
     assert terraform.calls == ["init", "package", "plan"]
 
 
-def test_a_model_that_was_trained_and_measured_becomes_the_release(terraform, monkeypatch):
-    monkeypatch.setattr(pipeline, "train", lambda *_: MODEL)
-    monkeypatch.setattr(pipeline, "evaluate", lambda *_: EVALUATION)
+@pytest.fixture
+def job(terraform, monkeypatch):
+    """Trains, measures and writes a card without SageMaker; a test may let any of these fail."""
+    fake = SimpleNamespace(train=lambda: MODEL, evaluate=lambda: EVALUATION, cards=[], checked=[])
+    monkeypatch.setattr(pipeline.preflight, "check", lambda *_, **confirmed: fake.checked.append(confirmed))
+    monkeypatch.setattr(pipeline, "train", lambda *_: fake.train())
+    monkeypatch.setattr(pipeline, "evaluate", lambda *_: fake.evaluate())
+    monkeypatch.setattr(pipeline.model_card, "write", lambda environment, facts: fake.cards.append(facts.release))
+    monkeypatch.setattr(
+        Environment, "client", lambda *_: SimpleNamespace(meta=SimpleNamespace(region_name="us-east-1"))
+    )
+    return fake
+
+
+def refuse(*_):
+    raise EvaluationFailedError("It fails.", "Train again.")
+
+
+def test_a_model_that_was_trained_and_measured_becomes_the_release(job, capsys):
     environment = Environment("local")
-    release, evaluation = train_release(environment, FOUNDATION, STAGED, TrainingSettings())
-    assert evaluation == EVALUATION
+    release, measured = train_release(environment, FOUNDATION, STAGED, load())
+    assert measured == EVALUATION
     record = ReleaseRecord.read(environment.releases_file)
     assert record.current_release == release.identifier
     assert record.releases[release.identifier]["accuracy"] == 0.97
+    assert job.cards == [release]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Estimated cost in an account (the embedded AWS bills nothing): about $0.03" in shown
+    assert "60 s of ml.c5.2xlarge billed: $0.007" in shown
 
 
-def test_a_model_that_cannot_be_measured_is_not_recorded(terraform, monkeypatch):
-    def refuse(*_):
-        raise EvaluationFailedError("It fails.", "Train again.")
-
-    monkeypatch.setattr(pipeline, "train", lambda *_: MODEL)
-    monkeypatch.setattr(pipeline, "evaluate", refuse)
+def test_a_model_that_cannot_be_measured_is_not_recorded(job):
+    job.evaluate = refuse
     with pytest.raises(EvaluationFailedError):
-        train_release(Environment("local"), FOUNDATION, STAGED, TrainingSettings())
+        train_release(Environment("local"), FOUNDATION, STAGED, load())
     assert not Environment("local").releases_file.exists()
+    assert job.cards == []
 
 
-def test_a_record_that_cannot_be_read_costs_no_training_job(terraform, monkeypatch):
-    monkeypatch.setattr(pipeline, "train", lambda *_: pytest.fail("A job was started."))
+def test_a_record_that_cannot_be_read_costs_no_training_job(job):
+    job.train = lambda: pytest.fail("A job was started.")
     Environment("local").releases_file.write_text("{")
     with pytest.raises(ReleaseRecordError):
-        train_release(Environment("local"), FOUNDATION, STAGED, TrainingSettings())
+        train_release(Environment("local"), FOUNDATION, STAGED, load())
+
+
+def test_what_is_found_before_costs_no_training_job(job, monkeypatch):
+    def check(*_, **__):
+        raise DataChangedError("Other data.", "Say --new-data.")
+
+    job.train = lambda: pytest.fail("A job was started.")
+    monkeypatch.setattr(pipeline.preflight, "check", check)
+    with pytest.raises(DataChangedError):
+        train_release(Environment("local"), FOUNDATION, STAGED, load())
+
+
+def test_what_a_person_has_confirmed_reaches_the_checks(job):
+    train_release(Environment("local"), FOUNDATION, STAGED, load(), new_data=True)
+    assert job.checked == [{"new_data": True, "new_classes": False}]
 
 
 @pytest.fixture
@@ -205,20 +236,25 @@ def test_an_endpoint_that_does_not_follow_is_told(endpoint):
 
 def test_destroying_an_account_leaves_the_logs_of_others_and_the_record(terraform, logs):
     Environment("dev").releases_file.write_text("{}")
+    (Environment("dev").terraform_directory / "model_cards").mkdir()
     terraform.made = FOUNDATION
     destroy(Environment("dev"), lambda plan: None)
     assert terraform.calls == ["init", "package", "plan destroy", "apply"]
     streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
     assert [stream["logStreamName"] for stream in streams] == ["others-1/algo-1"]
     assert Environment("dev").releases_file.exists()
+    assert (Environment("dev").terraform_directory / "model_cards").exists()
 
 
 def test_destroying_the_embedded_aws_leaves_nothing(terraform, logs):
     Environment("local").releases_file.write_text("{}")
+    cards = Environment("local").terraform_directory / "model_cards"
+    cards.mkdir()
     terraform.made = FOUNDATION
     destroy(Environment("local"), lambda plan: None)
     assert logs.describe_log_groups()["logGroups"] == []
     assert not Environment("local").releases_file.exists()
+    assert not cards.exists()
 
 
 def test_a_destroy_that_is_refused_destroys_nothing(terraform, logs):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.trained_model import MODEL, STAGED, evaluation
 from toolkit import releases
 from toolkit.environment import PROJECT
-from toolkit.evaluation import Evaluation
 from toolkit.releases import (
     KEPT_RELEASES,
     NoSuchReleaseError,
@@ -20,31 +20,8 @@ from toolkit.releases import (
     release_of,
     source_revision,
 )
-from toolkit.staging import StagedDataset
-from toolkit.training import TrainedModel
 
-STAGED = StagedDataset(
-    bucket="vehicles",
-    source="cifar-100",
-    classes=("bicycle", "motorcycle"),
-    image_shape="3,32,32",
-    train_images=1000,
-    validation_images=100,
-    test_images=200,
-    dataset_sha256="d" * 64,
-    comparable=True,
-)
-MODEL = TrainedModel(
-    job_name="scones-1",
-    algorithm="pytorch",
-    model_data_url="s3://vehicles/models/scones-1/output/model.tar.gz",
-    model_sha256="abcdef1" + "0" * 57,
-    inference_image="pytorch-inference:2",
-    properties={"threshold": 0.912_345_6},
-    seconds=60,
-    metrics={},
-)
-EVALUATION = Evaluation(accuracy=0.987_654_3, test_images=200, confusion=[[99, 1], [1, 99]])
+EVALUATION = evaluation(right=198, wrong=2)
 
 
 def made(day: int) -> Release:
@@ -69,7 +46,7 @@ def test_the_identifier_is_the_time_and_the_artifacts_hash():
 
 def test_a_release_holds_what_is_known_of_its_model():
     release = release_of(STAGED, MODEL, EVALUATION)
-    assert (release.accuracy, release.test_images, release.threshold) == (0.9877, 200, 0.9123)
+    assert (release.accuracy, release.test_images, release.threshold) == (0.99, 200, 0.9123)
     assert (release.classes, release.image_shape) == (STAGED.classes, STAGED.image_shape)
     assert (release.dataset_sha256, release.comparable) == (STAGED.dataset_sha256, True)
     assert release.source_revision == source_revision()
@@ -232,3 +209,28 @@ def test_a_folder_that_is_none_is_a_readable_error(tmp_path):
 def test_the_revision_is_unknown_outside_git(tmp_path, monkeypatch):
     monkeypatch.setattr(releases, "PROJECT", tmp_path / "nowhere")
     assert source_revision() == "unknown"
+
+
+def test_the_revision_marks_a_tree_that_is_not_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(releases, "PROJECT", tmp_path)
+    (tmp_path / "model_src").mkdir()
+    program = tmp_path / "model_src" / "train.py"
+    program.write_text("one")
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    git("init")
+    git("add", ".")
+    git("commit", "--message=one")
+    commit = git("rev-parse", "--short=7", "HEAD").strip()
+    assert source_revision() == commit
+    (tmp_path / "notes.txt").touch()  # makes no model
+    assert source_revision() == commit
+    added = program.with_name("network.py")
+    added.touch()
+    assert source_revision() == f"{commit}-dirty"
+    added.unlink()
+    program.write_text("two")
+    assert source_revision() == f"{commit}-dirty"

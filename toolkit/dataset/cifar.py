@@ -19,9 +19,10 @@ from toolkit.dataset.errors import (
     NotAnArchiveError,
     TamperedArchiveError,
 )
-from toolkit.dataset.images import Dataset, LabelledImage, Pixels, check_classes
+from toolkit.dataset.images import Dataset, LabelledImage, Pixels, Source
 
-_SHAPE = (3, 32, 32)
+SIDE = 32
+_SHAPE = (3, SIDE, SIDE)
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ _LAYOUTS = (
 )
 
 
-def read(path: Path, classes: Sequence[str]) -> Dataset:
-    """Read some classes of a CIFAR archive.
+def source(path: Path) -> Source:
+    """Open a CIFAR archive.
 
     Rows keep the archive's order (CIFAR-10: batch 1 to 5) and files their official names. The label is the dataset's
     (CIFAR-100: fine) label, never guessed from the file name: `bike_s_*` occurs among bicycles and motorcycles.
@@ -65,10 +66,9 @@ def read(path: Path, classes: Sequence[str]) -> Dataset:
 
     Args:
         path: A .tar.gz in the layout of cifar-100-python.tar.gz or cifar-10-python.tar.gz, complete or a subset.
-        classes: Which classes to take; their order gives the labels.
 
     Returns:
-        The dataset; pixels are (32, 32, 3).
+        Its classes, and a way to read them; pixels are (32, 32, 3).
 
     Raises:
         SourceNotFoundError: The file cannot be read.
@@ -76,8 +76,6 @@ def read(path: Path, classes: Sequence[str]) -> Dataset:
         BrokenArchiveError: It is truncated or damaged, or unpacks to too much.
         TamperedArchiveError: It claims to be official and is not, or a member tries to leave the archive's folder.
         ForbiddenPickleError: A pickle asks for more than byte strings and pixels.
-        InvalidClassesError: There are fewer than two classes, or one is named twice.
-        UnknownClassError: The archive has no class of that name.
     """
     tampered = TamperedArchiveError(
         f"{path} looks like the official archive, but its MD5 is not the published one.",
@@ -87,18 +85,21 @@ def read(path: Path, classes: Sequence[str]) -> Dataset:
         raise tampered
     layout, contents = _contents(path)
     names = [_text(path, name) for name in _list(path, contents[layout.meta], layout.names_key)]
-    check_classes(classes, names)
-    labels = {names.index(name): label for label, name in enumerate(classes)}
-    batches = [_rows(path, contents[name], layout) for name in layout.train if name in contents]
-    if sum(len(batch.labels) for batch in batches) >= layout.official_train_rows and not is_official(path):
-        raise tampered
-    return Dataset(
-        source=layout.source,
-        classes=tuple(classes),
-        train=tuple(image for batch in batches for image in batch.images(labels)),
-        test=tuple(_rows(path, contents[layout.test], layout).images(labels)),
-        comparable=True,
-    )
+
+    def read(classes: Sequence[str]) -> Dataset:
+        labels = {names.index(name): label for label, name in enumerate(classes)}
+        batches = [_rows(path, contents[name], layout) for name in layout.train if name in contents]
+        if sum(len(batch.labels) for batch in batches) >= layout.official_train_rows and not is_official(path):
+            raise tampered
+        return Dataset(
+            source=layout.source,
+            classes=tuple(classes),
+            train=tuple(image for batch in batches for image in batch.images(labels)),
+            test=tuple(_rows(path, contents[layout.test], layout).images(labels)),
+            comparable=True,
+        )
+
+    return Source(str(path), tuple(names), read)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ class UnknownClassError(DatasetError):
     """The source has no class of that name."""
 
 
+class AmbiguousClassError(DatasetError):
+    """Several sources have a class of that name."""
+
+
 class EmptyClassError(DatasetError):
     """A class has no images, or too few to have some for testing."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from toolkit.dataset.errors import EmptyClassError, SourceNotFoundError, UnreadableImageError
-from toolkit.dataset.images import Dataset, LabelledImage, Pixels, check_classes, held_out
+from toolkit.dataset.images import Dataset, LabelledImage, Pixels, Source, check_known, held_out
 from toolkit.progress import progress_bar
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
@@ -22,46 +23,59 @@ MAXIMUM_PHOTO_PIXELS = 100_000_000
 TEST_FRACTION = 0.2
 
 
-def read(directory: Path, classes: Sequence[str], photo_size: int) -> Dataset:
-    """Read `directory/<class>/*`, or `directory/train/<class>/*` and `directory/test/<class>/*` where both are there.
+def source(directory: Path, photo_size: int) -> Source:
+    """Look at `directory/<class>/*`, or at `directory/train/<class>/*` and `directory/test/<class>/*` if both exist.
 
     Without a split of the user's, a fifth of each class is for testing: always the same photos, and copies of one
     photo always on the same side.
 
     Args:
         directory: The folder. Files with other endings than `SUFFIXES` and hidden files are passed over.
-        classes: Names of the sub-folders to take; their order gives the labels.
         photo_size: Each photo becomes a square of so many pixels a side.
 
     Returns:
-        The dataset; pixels are (photo_size, photo_size, 3).
+        Its sub-folders, and a way to read them; pixels are (photo_size, photo_size, 3).
 
     Raises:
-        InvalidClassesError: There are fewer than two classes, or one is named twice.
-        UnknownClassError: There is no sub-folder of that name.
-        EmptyClassError: A class has no photo, or only one and so none to test with.
-        UnreadableImageError: A photo is damaged, too large, or of another format.
-        SourceNotFoundError: The folder or a photo may not be read.
+        SourceNotFoundError: The folder may not be read.
     """
+    with _readable_errors(directory):
+        split = all((directory / name).is_dir() for name in ("train", "test"))
+        names = _class_names(directory / "train" if split else directory)
+
+    def read(classes: Sequence[str]) -> Dataset:
+        with _readable_errors(directory):
+            if split:
+                train = _read_split(directory / "train", classes, photo_size)
+                test = _read_split(directory / "test", classes, photo_size)
+            else:
+                images = _read_split(directory, classes, photo_size)
+                tested = held_out(images, TEST_FRACTION)
+                train = [image for position, image in enumerate(images) if position not in tested]
+                test = [images[position] for position in sorted(tested)]
+        return Dataset("folder", tuple(classes), tuple(train), tuple(test), comparable=True)
+
+    return Source(str(directory), names, read)
+
+
+@contextmanager
+def _readable_errors(directory: Path) -> Iterator[None]:
     try:
-        if all((directory / split).is_dir() for split in ("train", "test")):
-            train = _read_split(directory / "train", classes, photo_size)
-            test = _read_split(directory / "test", classes, photo_size)
-        else:
-            images = _read_split(directory, classes, photo_size)
-            tested = held_out(images, TEST_FRACTION)
-            train = [image for position, image in enumerate(images) if position not in tested]
-            test = [images[position] for position in sorted(tested)]
+        yield
     except OSError as error:
         raise SourceNotFoundError(
             f"{error.filename or directory} cannot be read: {error.strerror or error}.",
             "Check the path and its permissions.",
         ) from error
-    return Dataset("folder", tuple(classes), tuple(train), tuple(test), comparable=True)
+
+
+def _class_names(directory: Path) -> tuple[str, ...]:
+    return tuple(path.name for path in directory.iterdir() if path.is_dir())
 
 
 def _read_split(directory: Path, classes: Sequence[str], photo_size: int) -> list[LabelledImage]:
-    check_classes(classes, [path.name for path in directory.iterdir() if path.is_dir()])
+    for name in classes:
+        check_known(name, _class_names(directory), f" in {directory}")
     files = [(path, label) for label, name in enumerate(classes) for path in _photos(directory / name)]
     with progress_bar() as progress:
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,11 +38,26 @@ class LabelledImage:
 
 
 @dataclass(frozen=True, eq=False)
+class Source:
+    """Somewhere that images of classes come from.
+
+    Attributes:
+        name: What a person called it.
+        class_names: The classes that it has.
+        read: Reads the images of some of them; their order gives the labels.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    read: Callable[[Sequence[str]], Dataset]
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Images of some classes, already split.
 
     Attributes:
-        source: "cifar-100", "cifar-10", "folder" or "drawings".
+        source: "cifar-100", "cifar-10", "folder" or "drawings", or several of them with "+" between.
         classes: Names of the classes, in the order of the labels.
         train: Images to learn from.
         test: Images to measure with, once, at the end.
@@ -62,23 +77,34 @@ class Dataset:
         return f"{channels},{height},{width}"
 
 
-def check_classes(classes: Sequence[str], available: Iterable[str]) -> None:
-    """Check that `classes` are at least two different ones of the `available`.
+def check_distinct(classes: Sequence[str]) -> None:
+    """Check that `classes` are at least two different ones.
 
     Raises:
         InvalidClassesError: There are fewer than two, or one is named twice.
-        UnknownClassError: The source has no class of that name.
     """
     if len(classes) < 2 or len(set(classes)) < len(classes):  # noqa: PLR2004
         raise InvalidClassesError(
             f"The classes are {', '.join(map(repr, classes)) or 'empty'}.", "Name at least two different classes."
         )
-    available = sorted(available)
-    for name in classes:
-        if name not in available:
-            similar = difflib.get_close_matches(name, available, n=3, cutoff=0.5) or available
-            remedy = f"Did you mean {', '.join(similar)}?" if similar else "Make a sub-folder for each class."
-            raise UnknownClassError(f"The source has no class {name!r}.", remedy)
+
+
+def check_known(name: str, available: Iterable[str], where: str = "") -> None:
+    """Check that a class is among those that there are.
+
+    Args:
+        name: The class.
+        available: Those that there are.
+        where: What has them, for the message.
+
+    Raises:
+        UnknownClassError: It is not; the message names similar ones.
+    """
+    names = sorted(set(available))
+    if name not in names:
+        similar = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names
+        remedy = f"Did you mean {', '.join(similar)}?" if similar else "Make a sub-folder for each class."
+        raise UnknownClassError(f"The source has no class {name!r}{where}.", remedy)
 
 
 def check_every_class_has_images(dataset: Dataset) -> None:
