@@ -179,6 +179,28 @@ def test_an_alias_can_be_made_again_as_it_is_and_not_otherwise(aws, workflow):
         create(stepfunctions.publish_state_machine_version(stateMachineArn=workflow)["stateMachineVersionArn"])
 
 
+def test_a_request_that_is_sent_again_makes_nothing_twice(aws):
+    budgets = aws.client("budgets")
+    limit = {"Amount": "10", "Unit": "USD"}
+    budget = {"BudgetName": "once", "BudgetLimit": limit, "TimeUnit": "MONTHLY", "BudgetType": "COST"}
+
+    def create(identity):
+        def identify(request, **_):
+            request.headers["amz-sdk-invocation-id"] = identity
+
+        budgets.meta.events.register("before-send.budgets.CreateBudget", identify, unique_id="identity")
+        try:
+            budgets.create_budget(AccountId="000000000000", Budget=budget)
+        finally:
+            budgets.meta.events.unregister("before-send.budgets.CreateBudget", unique_id="identity")
+
+    create("one call")
+    create("one call")
+    with pytest.raises(budgets.exceptions.DuplicateRecordException):
+        create("another call")
+    budgets.delete_budget(AccountId="000000000000", BudgetName="once")
+
+
 def test_starting_a_name_twice_is_an_error_that_a_state_machine_can_catch(aws, workflow, until):
     stepfunctions = aws.client("stepfunctions")
     started = "StepFunctions.ExecutionAlreadyExistsException"

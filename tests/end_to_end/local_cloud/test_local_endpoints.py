@@ -24,7 +24,7 @@ DEPLOYMENT = {
     }
 }
 
-ECHO_PROGRAM = '''
+ECHO_PROGRAM = """
 def model_fn(directory):
     return None
 
@@ -36,7 +36,7 @@ def predict_fn(data, model):
 
 def output_fn(prediction, accept):
     return prediction
-'''
+"""
 
 
 @pytest.fixture(scope="module")

@@ -5,38 +5,17 @@ MiniStack reads its settings (`GATEWAY_PORT`, `BIND_HOST`, ...) from the environ
 
 from __future__ import annotations
 
-from typing import Any
-
-import hypercorn.asyncio
 from ministack import app
 
 from toolkit.local_cloud.ministack import alarms, buckets, functions, state_machines
 from toolkit.local_cloud.ministack.distributed_map import run_distributed_maps
 from toolkit.local_cloud.ministack.iam_enforcement import enforce_permissions
 from toolkit.local_cloud.ministack.payload_limit import enforce_payload_limit
+from toolkit.local_cloud.ministack.repeated_requests import repeat_answers
 from toolkit.local_cloud.ministack.resumed_executions import resume_executions
 from toolkit.local_cloud.ministack.slow_down import answer_slow_down
 
-_IDLE_SECONDS = 3600
-
-
-def keep_connections_open() -> None:
-    """Leave it to the clients to end connections: Terraform keeps idle ones for 90 s, MiniStack for 75 s.
-
-    A request on a connection that is just being ended would be served, its answer lost, and the request sent again:
-    of what it made the second time, there would already be one.
-    """
-    serve = hypercorn.asyncio.serve
-
-    async def serve_patiently(application: Any, config: Any, **kwargs: Any) -> None:
-        config.keep_alive_timeout = _IDLE_SECONDS
-        await serve(application, config, **kwargs)
-
-    hypercorn.asyncio.serve = serve_patiently  # type: ignore[assignment]
-
-
 if __name__ == "__main__":
-    keep_connections_open()
     alarms.keep_alarms_in_full()
     alarms.describe_alarms_in_full()
     alarms.evaluate_alarms_by_dimension()
@@ -53,4 +32,5 @@ if __name__ == "__main__":
     resume_executions()
     answer_slow_down()
     enforce_permissions()
+    repeat_answers()
     app.main()
