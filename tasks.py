@@ -29,6 +29,8 @@ _DATA = {
     "classes": "comma-separated names of the classes; default: dataset.classes",
 }
 _YES = {"yes": "do not ask"}
+_LABELS = {"labels": "of the pull request, comma-separated: allow-RULE lets the findings of that rule pass"}
+_BROKEN = 4  # exit code of a plan that breaks a rule
 _TRAINING = {
     "algorithm": "pytorch (our program) or image-classification (built in)",
     "epochs": "passes over the training images; default: training.toml",
@@ -161,32 +163,92 @@ def package(c: Context, env: str = "local") -> None:
     pipeline.package_functions(Environment(env))
 
 
-@task(help=_ENV)
+@task(help={**_ENV, **_LABELS})
 @readable
-def plan(c: Context, env: str = "local") -> None:
-    """Package the functions, save a plan and show it. Exit code 2 when it would change something."""
+def plan(c: Context, env: str = "local", labels: str = "") -> None:
+    """Package the functions, save a plan and review it. Exit code 2 when it would change something, 4 if it may not."""
     from toolkit import pipeline
+    from toolkit.plan import keep_shown
     from toolkit.progress import console
+    from toolkit.review.files import REVIEWS, write
+    from toolkit.review.terminal import TerminalReview
 
-    proposed = pipeline.plan(_activate(env))
-    console.print(proposed.table())
+    environment = _activate(env)
+    proposed = pipeline.plan(environment)
+    keep_shown(proposed)
+    found = proposed.review(env, labels=labels.split(","), region=_price_region(environment))
+    console.print(TerminalReview(found))
+    console.print(f"\nAll of it: {write(found, REVIEWS / env)}", soft_wrap=True, highlight=False)
     if len(proposed):
-        console.print(f"Apply exactly this with `invoke apply --env {env} --plan-file {proposed.file}`.")
+        console.print(
+            f"Apply exactly this: invoke apply --env {env} --plan-file {proposed.file} --sha256 {proposed.sha256}",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if found.objections:
+        raise Exit(code=_BROKEN)
+    if len(proposed):
         raise Exit(code=2)
 
 
-@task(help={**_ENV, "plan_file": "a plan that `invoke plan` has shown; default: make one and show it", **_YES})
+@task(
+    help={
+        "plan_file": "a plan that `invoke plan`, or `terraform plan -out`, has saved",
+        "env": "whose plan it is; default: the file's name, else local",
+        "form": "terminal, markdown (what fits into a comment of GitHub; all of it goes to build/reviews) or json",
+        **_LABELS,
+    }
+)
 @readable
-def apply(c: Context, env: str = "local", plan_file: str = "", yes: bool = False) -> None:
+def review(c: Context, plan_file: str, env: str = "", form: str = "terminal", labels: str = "") -> None:
+    """Show what a saved plan would do: dangerous things first, the model, the cost. Exit code 4 if it breaks a rule."""
+    import json
+
+    from toolkit.environment import LOCAL, NAMES, Environment
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.plan import kept_plan
+    from toolkit.progress import console
+    from toolkit.review.files import REVIEWS, write
+    from toolkit.review.markdown import render
+    from toolkit.review.terminal import TerminalReview
+
+    if form not in ("terminal", "markdown", "json"):
+        raise Exit(f"--form is terminal, markdown or json, not `{form}`.", code=2)
+    name = Path(plan_file).stem
+    environment = Environment(env or (name if name in NAMES else LOCAL))
+    proposed = kept_plan(Path(plan_file)) or Infrastructure(environment).saved_plan(Path(plan_file))
+    found = proposed.review(environment.name, labels=labels.split(","), region=_price_region(environment))
+    write(found, REVIEWS / environment.name)
+    if form == "terminal":
+        console.print(TerminalReview(found))
+    else:
+        print(render(found).text if form == "markdown" else json.dumps(found.as_json(), indent=2))
+    if found.objections:
+        raise Exit(code=_BROKEN)
+
+
+@task(
+    help={
+        **_ENV,
+        "plan_file": "a plan that `invoke plan` has shown; default: make one and show it",
+        "sha256": "of that file, as its review says: refuse another",
+        **_YES,
+    }
+)
+@readable
+def apply(c: Context, env: str = "local", plan_file: str = "", sha256: str = "", yes: bool = False) -> None:
     """Apply the plan that was shown, and nothing else. Outside of local it asks first. Then: invoke verify."""
     from toolkit import pipeline
     from toolkit.infrastructure import Infrastructure
-    from toolkit.plan import approve
+    from toolkit.plan import approve, check_file
 
     environment = _activate(env)
     if plan_file:
+        if sha256:
+            check_file(Path(plan_file), sha256)
         infrastructure = Infrastructure(environment)
         infrastructure.init()
+        pipeline.package_functions(environment)  # the plan names the zips; on another machine they are not there
         proposed = infrastructure.saved_plan(Path(plan_file))
     else:
         proposed = pipeline.plan(environment)
@@ -288,6 +350,93 @@ def reconcile(c: Context, env: str = "local", since: str = "", grace: str = "60"
     found.check()
 
 
+@task(
+    help={
+        **_ENV,
+        "since": "a day or moment (UTC); default: 24 hours ago, or all of --capture",
+        "until": "a day or moment (UTC); default: now",
+        "capture": "a folder or s3:// prefix of captured data; default: what the endpoint captures",
+        "out": "the folder of the report; default: build/monitor/<moment>",
+    }
+)
+@readable
+def monitor(c: Context, env: str = "local", since: str = "", until: str = "", capture: str = "", out: str = "") -> None:
+    """Report on what the endpoint has captured. Exit code 2 on drift, 4 where too little is known to tell."""
+    from toolkit.environment import Environment
+    from toolkit.monitoring.monitor import watch
+    from toolkit.progress import console
+    from toolkit.reconciliation import parse_moment
+
+    found = watch(
+        Environment(env),
+        capture=capture,
+        since=parse_moment(since) if since else None,
+        until=parse_moment(until) if until else None,
+        out=Path(out) if out else None,
+    )
+    console.print(found.table())
+    if found.drift.exit_code:
+        raise Exit(code=found.drift.exit_code)
+
+
+@task(
+    help={
+        **_ENV,
+        "rate": "images a second",
+        "seconds": "for how long",
+        "burst": "so many at once, instead of a stream",
+        "mix": "share of each class, as bicycle=0.8,motorcycle=0.2; default: equal shares",
+        "corrupt": "share of uploads that are no image, from 0 to 1",
+        "drift": "blur, dark, or swap (of the mix)",
+        "seed": "of all that is random",
+    }
+)
+@readable
+def simulate(
+    c: Context,
+    env: str = "local",
+    rate: str = "5",
+    seconds: str = "60",
+    burst: str = "0",
+    mix: str = "",
+    corrupt: str = "0",
+    drift: str = "",
+    seed: str = "1",
+) -> None:
+    """Upload images at a given pace, follow each to its end; Ctrl-C stops it. 1 when any failed, 130 when stopped."""
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.progress import console
+    from toolkit.traffic import TrafficSettings, parse_mix
+    from toolkit.traffic import simulate as run
+
+    settings = TrafficSettings(
+        rate=_decimal("rate", rate),
+        seconds=_decimal("seconds", seconds),
+        burst=_number("burst", burst),
+        mix=parse_mix(mix),
+        corrupt=_decimal("corrupt", corrupt),
+        drift=drift,
+        seed=_number("seed", seed),
+    )
+    environment = _activate(env)
+    result = run(environment, Infrastructure(environment).service(), settings)
+    console.print(result.table())
+    console.print(result.file, soft_wrap=True, highlight=False)
+    result.check()
+
+
+@task(help=_ENV)
+@readable
+def costs(c: Context, env: str = "local") -> None:
+    """List what is running and billed, and since when. Exit code 1 when a service does not say."""
+    from toolkit.costs import costs as run
+    from toolkit.progress import console
+
+    found = run(_activate(env))
+    console.print(found.table())
+    found.check()
+
+
 @task(help={**_ENV, **_YES})
 @readable
 def destroy(c: Context, env: str = "local", yes: bool = False) -> None:
@@ -306,6 +455,93 @@ def check(c: Context) -> None:
     from toolkit.checks import run_checks
 
     run_checks()
+
+
+@task(help={"base": "the commit that the branch is to be merged into"})
+@readable
+def changed(c: Context, base: str) -> None:
+    """Print the environments of accounts that a branch changes, as an output of a workflow's step."""
+    import json
+
+    from toolkit.review.github import changed_environments
+
+    print(f"environments={json.dumps(changed_environments(base))}")
+
+
+@task(
+    help={
+        "number": "of the pull request",
+        "commit": "its head, of which the plans were made",
+        "envs": "that it changes, comma-separated",
+        "run": "of plan.yml, whose reviews are to be fetched; default: those in build/reviews",
+    }
+)
+@readable
+def comment(c: Context, number: str, commit: str, envs: str = "", run: str = "") -> None:
+    """Write the reviews into the one comment of a pull request that people read."""
+    from toolkit.review import github
+    from toolkit.review.files import REVIEWS
+
+    names = [name for name in envs.split(",") if name]
+    if run:
+        github.fetch_reviews(run, names, REVIEWS)
+    github.comment(_number("number", number), commit, names, REVIEWS)
+
+
+@task
+@readable
+def reviewed(c: Context) -> None:
+    """Print the environments whose plans were reviewed before they were merged; fails when one was not."""
+    import json
+
+    from toolkit.review.github import reviewed as run
+
+    print(f"environments={json.dumps([found.environment for found in run()])}")
+
+
+@task(name="apply", help=_ENV)
+@readable
+def apply_merged(c: Context, env: str = "dev") -> None:
+    """Apply what was reviewed before it was merged: that plan while it is fresh, else one that would do the same."""
+    from toolkit import pipeline
+    from toolkit.environment import BUILD
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.review import github
+    from toolkit.review.reviewed import apply_reviewed
+
+    environment = _activate(env)
+    found = github.reviewed_plan(env)
+    infrastructure = Infrastructure(environment)
+    infrastructure.init()
+    pipeline.package_functions(environment)
+    file = github.download(found, BUILD / "reviewed" / env)
+    apply_reviewed(infrastructure, infrastructure.plan, effect=found.effect, file=file, sha256=found.sha256)
+
+
+@task(help=_ENV)
+@readable
+def drift(c: Context, env: str = "dev") -> None:
+    """Keep an issue open while the environment is not as it was applied, by the review of the last `invoke plan`."""
+    from toolkit.progress import console
+    from toolkit.review.files import REVIEWS
+    from toolkit.review.github import report_drift
+
+    console.print(report_drift(env, REVIEWS / env))
+
+
+@task(help=_ENV)
+@readable
+def propose_release(c: Context, env: str = "dev") -> None:
+    """Open a pull request with the current release: its record and its model card."""
+    from toolkit.environment import Environment
+    from toolkit.progress import console
+    from toolkit.releases import ReleaseRecord
+    from toolkit.review import github
+
+    record = Environment(env).releases_file
+    release = str(ReleaseRecord.read(record).current_release)
+    cards = record.parent / "model_cards"
+    console.print(github.propose_release(env, release, [record, cards], (cards / f"{release}.md").read_text()))
 
 
 @task(help={"port": "of all but SageMaker; 0 takes a free one; default: cloud.port"})
@@ -368,6 +604,13 @@ def _activate(name: str) -> Any:
     return environment
 
 
+def _price_region(environment: Any) -> str | None:
+    """Where AWS's price list is asked for: nowhere, unless somebody works in an account."""
+    import os
+
+    return None if environment.is_local else os.environ.get("AWS_REGION")
+
+
 def _classes(c: Context, classes: str) -> list[str]:
     return [name.strip() for name in (classes or c.dataset.classes).split(",")]
 
@@ -409,12 +652,24 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
+def _decimal(name: str, text: str) -> float:
+    """Read a number with a fraction, as `_number` reads whole ones."""
+    try:
+        return float(text)
+    except ValueError:
+        raise Exit(f"--{name} takes a number, not `{text}`.", code=2) from None
+
+
 def _print_status(environment: Any, console: Any) -> None:
     for part in environment.cloud.parts():
         console.print(f"{part.name} runs at {part.url} (process {part.pid})")
 
 
-ns = Collection(demo, stage, train, package, plan, apply, verify, rollback, classify, batch, destroy, check)
+ns = Collection(
+    *(demo, stage, train, package, plan, review, apply, verify, rollback),
+    *(classify, batch, simulate, monitor, costs, destroy, check),
+)
 ns.add_collection(Collection("cloud", up, down, status, env))
 ns.add_collection(Collection("workflow", reconcile))
+ns.add_collection(Collection("github", changed, comment, reviewed, apply_merged, drift, propose_release))
 ns.configure({"dataset": {"archive": "", "classes": "bicycle,motorcycle"}, "cloud": {"port": "0"}})

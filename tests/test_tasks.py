@@ -24,16 +24,24 @@ NAMES = {
     "batch",
     "check",
     "classify",
+    "costs",
     "demo",
     "destroy",
+    "monitor",
     "package",
     "plan",
+    "review",
     "rollback",
+    "simulate",
     "stage",
     "train",
     "verify",
 }
-COLLECTIONS = {"cloud": {"down", "env", "status", "up"}, "workflow": {"reconcile"}}
+COLLECTIONS = {
+    "cloud": {"down", "env", "status", "up"},
+    "github": {"apply", "changed", "comment", "drift", "propose-release", "reviewed"},
+    "workflow": {"reconcile"},
+}
 
 
 class TooWarmError(ToolkitError):
@@ -66,7 +74,7 @@ def test_every_option_is_explained(name):
 
 
 def test_every_task_on_an_environment_is_local_unless_told_otherwise():
-    for name in NAMES - {"check", "demo"}:
+    for name in NAMES - {"check", "demo", "review"}:
         (option,) = [argument for argument in tasks.ns[name].get_arguments() if "env" in argument.names]
         assert option.default == "local"
 

@@ -167,7 +167,7 @@ class Infrastructure:
             raise TerraformFailedError(
                 f"{file} cannot be read as a plan:\n{_tail(completed.stderr)}", "\nMake one with `invoke plan`."
             )
-        return Plan.of(file.absolute(), json.loads(completed.stdout))
+        return Plan(file.absolute(), json.loads(completed.stdout))
 
     def apply(self, plan: Plan) -> None:
         """Do what the plan says and nothing else, with a progress bar.

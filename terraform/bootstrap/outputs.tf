@@ -8,6 +8,11 @@ output "backend" {
   value       = local.backend
 }
 
+output "drift_role_arn" {
+  description = "ARN of the role of the nightly comparison: a variable of the repository on GitHub."
+  value       = aws_iam_role.drift.arn
+}
+
 output "permissions_boundary_arn" {
   description = "ARN of the boundary that every role of an environment must carry, or the apply role may not make it."
   value       = aws_iam_policy.boundary.arn
@@ -33,4 +38,9 @@ output "state_bucket" {
     aws_s3_bucket_server_side_encryption_configuration.state,
     aws_s3_bucket_versioning.state,
   ]
+}
+
+output "train_role_arns" {
+  description = "ARN of the training role of each environment: a variable of the environment on GitHub."
+  value       = { for environment, role in aws_iam_role.train : environment => role.arn }
 }

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from toolkit import checks
 from toolkit.checks import Check, ChecksFailedError, CheckTimedOutError, Completed, checkov, measure, report
@@ -65,8 +66,19 @@ def test_a_tool_is_not_waited_for_without_end(monkeypatch):
 
 def test_every_program_and_every_folder_of_terraform_is_checked(tmp_path):
     terraform = TerraformCopy(PROJECT / "terraform", tmp_path)
-    names = [check.name for check in (*checks.python_checks(), *checks.terraform_checks(terraform))]
-    expected = ("ruff check", "ruff format", "mypy", "mypy model_src", "terraform fmt", "state machines", "checkov")
+    every = (*checks.python_checks(), *checks.workflow_checks(), *checks.terraform_checks(terraform))
+    names = [check.name for check in every]
+    expected = (
+        "actionlint",
+        "zizmor",
+        "ruff check",
+        "ruff format",
+        "mypy",
+        "mypy model_src",
+        "terraform fmt",
+        "state machines",
+        "checkov",
+    )
     assert set(expected) <= set(names)
     for handler in PROJECT.glob("lambda_src/*/handler.py"):
         assert f"mypy lambda_src/{handler.parent.name}/handler.py" in names
@@ -169,3 +181,38 @@ def test_no_address_of_a_registry_is_in_the_pins_of_a_tool():
     assert "checkov==" in pins
     assert "--hash=sha256:" in pins
     assert not re.search(r"https?://|file:|--find-links [^-]|--(extra-)?index-url", pins)
+
+
+@pytest.fixture
+def workflows(tmp_path: Path) -> Path:
+    """A copy of the workflows, to be spoilt."""
+    shutil.copytree(PROJECT / ".github", tmp_path / ".github")
+    return tmp_path / ".github" / "workflows"
+
+
+def checked(project: Path) -> dict[str, str]:
+    """Return what the checks of workflows say that do not pass."""
+    return {
+        result.check: result.output for result in measure(list(checks.workflow_checks(project))) if not result.passed
+    }
+
+
+def test_the_workflows_have_no_finding(workflows):
+    assert checked(workflows.parents[1]) == {}
+
+
+def test_a_workflow_that_means_nothing_is_found(workflows):
+    job = {"runs-on": "ubuntu-24.04", "steps": [{"run": "echo ${{ steps.b.outputs.c }}"}]}
+    (workflows / "wrong.yml").write_text(yaml.safe_dump({"on": "push", "jobs": {"a": job}}))
+    assert 'property "b" is not defined' in checked(workflows.parents[1])["actionlint"]
+
+
+def test_a_workflow_that_runs_what_somebody_writes_is_found(workflows):
+    file = workflows / "plan.yml"
+    file.write_text(file.read_text().replace('"$LABELS"', "${{ github.event.pull_request.title }}"))
+    assert "template-injection" in checked(workflows.parents[1])["zizmor"]
+
+
+def test_a_tool_that_is_not_installed_says_how_to_get_it(workflows, monkeypatch):
+    monkeypatch.setattr(checks.sysconfig, "get_path", lambda _: "/nowhere")
+    assert "pip install -r requirements-dev.txt" in checked(workflows.parents[1])["actionlint"]

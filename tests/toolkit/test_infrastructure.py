@@ -59,7 +59,7 @@ SERVICE = {
 OUTPUTS = {"foundation": FOUNDATION, "service": SERVICE}
 
 
-SHOWN = Plan(Path("local.tfplan"), (), (), {}, {})
+SHOWN = Plan(Path("local.tfplan"), {})
 PLAN = {"resource_changes": [{"address": "a.b", "type": "a", "change": {"actions": ["create"]}}]}
 COMMANDS = {
     "plan": Infrastructure.plan,
@@ -196,7 +196,7 @@ def test_a_plan_is_saved_and_read_back(infrastructure, terraform, project):
     terraform.reports("plan", {"type": "version"}, planned(), planned("read"), summary(1))
     terraform.answers("show", json.dumps(PLAN))
     plan = infrastructure.plan()
-    assert [(change.action, change.address) for change in plan.changes] == [("create", "a.b")]
+    assert [(change.action, change.address) for change in plan.proposal.changes] == [("create", "a.b")]
     planning, showing = terraform.calls
     assert {"-json", "-input=false", "-lock-timeout=60s", f"-out={plan.file}"} <= set(planning)
     assert showing == ["show", "-json", str(plan.file)]

@@ -22,7 +22,7 @@ from toolkit.training_settings import load
 from toolkit.verification import EndpointDivergedError, Serving
 
 FOUNDATION = Foundation("vehicles", "key", "scones", "role")
-PLAN = Plan(Path("local.tfplan"), (), (), {}, {})
+PLAN = Plan(Path("local.tfplan"), {})
 EVALUATION = evaluation(right=97, wrong=3)
 
 

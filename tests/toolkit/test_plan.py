@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from toolkit import plan as plans
-from toolkit.plan import Plan, PlanNotApprovedError, approve
+from toolkit.plan import Plan, PlanDiffersError, PlanNotApprovedError, PlanTamperedError, approve
 
 FILE = Path("local.tfplan")
 BAD = {"id": "r1", "accuracy": 0.91, "threshold": 0.9, "classes": ["bicycle", "motorcycle"], "test_images": 100}
@@ -23,67 +23,16 @@ def plan_of(*resources: dict, before: dict | None = None, after: dict | None = N
         "before": before and {"release": before},
         "after": after and {"release": after},
     }
-    return Plan.of(FILE, {"resource_changes": list(resources), "output_changes": {"service": service}})
+    return Plan(FILE, {"resource_changes": list(resources), "output_changes": {"service": service}})
 
 
-def shown(plan: Plan) -> str:
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(plan.table())
-    return capture.get()
-
-
-def test_what_is_dangerous_comes_first():
-    plan = plan_of(
-        resource("a.created", "create"),
-        resource("a.read", "read"),
-        resource("a.same", "no-op"),
-        resource("a.changed", "update"),
-        resource("a.gone", "delete"),
-        resource("a.replaced_late", "create", "delete"),
-        resource("a.replaced", "delete", "create"),
-    )
-    assert [(change.action, change.address) for change in plan.changes] == [
-        ("replace", "a.replaced"),
-        ("replace", "a.replaced_late"),
-        ("destroy", "a.gone"),
-        ("change", "a.changed"),
-        ("create", "a.created"),
-    ]
-    assert len(plan) == 5
-    lines = shown(plan)
-    assert lines.index("a.replaced_late") < lines.index("a.gone") < lines.index("a.created")
-
-
-def test_a_plan_without_changes_is_empty():
-    plan = plan_of(resource("a.same", "no-op"), before=GOOD, after=GOOD)
-    assert len(plan) == 0
-    assert "No changes" in shown(plan)
+def test_what_an_apply_would_change_is_counted():
+    assert len(plan_of(resource("a.created", "create"), resource("a.read", "read"), resource("a.same", "no-op"))) == 1
+    assert len(plan_of(resource("a.same", "no-op"), before=GOOD, after=GOOD)) == 0
 
 
 def test_a_change_of_outputs_alone_is_a_change():
     assert len(plan_of(before=BAD, after=GOOD)) == 1
-
-
-def test_which_release_would_serve_and_how_good_it_is():
-    lines = shown(plan_of(before=BAD, after=GOOD))
-    assert "id: r1 -> r2" in lines
-    assert "accuracy: 0.91 -> 0.97" in lines
-    assert "threshold" not in lines
-
-
-def test_the_first_release_comes_from_none():
-    assert "id: none -> r2" in shown(plan_of(after=GOOD))
-
-
-def test_many_of_one_kind_are_counted_by_type():
-    plan = plan_of(
-        *(resource(f"aws_thing.t[{index}]", "create") for index in range(13)), resource("aws_key.k", "delete")
-    )
-    lines = shown(plan)
-    assert "13 aws_thing" in lines
-    assert "t[0]" not in lines
-    assert "aws_key.k" in lines
 
 
 @pytest.fixture
@@ -116,3 +65,74 @@ def test_where_nobody_can_answer_the_remedy_is_an_option():
 def test_nothing_is_asked_where_nothing_changes_or_nobody_wants_to_be_asked():
     approve(plan_of(), ask=True)
     approve(plan_of(resource("a.b", "delete")), ask=False)
+
+
+def test_a_plan_that_was_tampered_with_is_refused(tmp_path):
+    file = tmp_path / "dev.tfplan"
+    file.write_bytes(b"plan")
+    reviewed = plans.sha256_of(file)
+    plans.check_file(file, f"{reviewed.upper()}\n")
+    file.write_bytes(b"plan.")
+    with pytest.raises(PlanTamperedError, match=r"is not the plan that was reviewed.*nothing was applied"):
+        plans.check_file(file, reviewed)
+
+
+def test_a_plan_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(PlanTamperedError, match="its sha256 is missing"):
+        plans.check_file(tmp_path / "dev.tfplan", "0" * 64)
+
+
+def effect(*resources: dict, **more) -> str:
+    return plans.effect_of({"resource_changes": list(resources), **more})
+
+
+def test_two_plans_that_would_do_the_same_have_the_same_effect():
+    one, other = resource("a.b", "create"), resource("a.c", "delete")
+    assert effect(one, other) == effect(other, one)
+    assert effect(one, timestamp="1", resource_drift=[1]) == effect(one, resource("a.same", "no-op"), timestamp="2")
+    assert effect(one, resource("data.a.d", "read")) == effect(one)
+
+
+def test_two_plans_that_would_not_do_the_same_have_not():
+    one = resource("a.b", "update")
+    other = {**one, "change": {**one["change"], "after": {"x": 1}}}
+    effects = {
+        effect(),
+        effect(one),
+        effect(resource("a.b", "delete")),
+        effect(resource("a.c", "update")),
+        effect(other),
+        effect({**one, "change": {**one["change"], "after_unknown": {"x": True}}}),
+        effect({**one, "deposed": "1a2b"}),
+        effect({**one, "previous_address": "a.z"}),
+        effect(one, output_changes={"o": {"actions": ["update"], "after": 1}}),
+    }
+    assert len(effects) == 9
+
+
+def test_a_plan_that_would_do_something_else_than_was_reviewed_is_refused():
+    plan = plan_of(resource("a.b", "create"))
+    plans.check_effect(plan, plan.effect)
+    with pytest.raises(PlanDiffersError, match=r"would not do what was reviewed.*nothing was applied"):
+        plans.check_effect(plan, plan_of(resource("a.b", "delete")).effect)
+
+
+def test_a_plan_is_reviewed_with_its_digests(tmp_path):
+    file = tmp_path / "dev.tfplan"
+    file.write_bytes(b"plan")
+    plan = Plan(file, {"resource_changes": [resource("a.b", "create")]})
+    review = plan.review("dev")
+    assert (review.title, review.sha256, review.effect) == ("dev", plans.sha256_of(file), plan.effect)
+
+
+def test_what_is_kept_of_a_plan_is_of_that_very_file(tmp_path):
+    file = tmp_path / "dev.tfplan"
+    file.write_bytes(b"plan")
+    assert plans.kept_plan(file) is None
+    made = Plan(file, {"resource_changes": [resource("a.b", "create")]})
+    plans.keep_shown(made)
+    assert plans.kept_plan(file) == made
+    file.write_bytes(b"another")
+    assert plans.kept_plan(file) is None
+    (tmp_path / "dev.tfplan.json").write_text("[]")
+    assert plans.kept_plan(file) is None

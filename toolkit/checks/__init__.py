@@ -1,9 +1,10 @@
-"""What must hold before a change is merged, in one command: formatting, types, and Terraform's validity and safety."""
+"""What must hold before a change is merged, in one command: formatting, types, safe infrastructure, safe workflows."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,10 @@ class CheckTimedOutError(ToolkitError):
     """A tool did not end in time."""
 
 
+class CheckMissingError(ToolkitError):
+    """A tool is not installed."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One tool applied to one thing. It passes when its exit code is 0."""
@@ -60,7 +65,8 @@ def run_checks() -> None:
         ChecksFailedError: at least one did not pass.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        results = measure([*python_checks(), *terraform_checks(TerraformCopy(PROJECT / "terraform", Path(scratch)))])
+        terraform = TerraformCopy(PROJECT / "terraform", Path(scratch))
+        results = measure([*python_checks(), *workflow_checks(), *terraform_checks(terraform)])
     report(results)
 
 
@@ -77,6 +83,15 @@ def python_checks() -> Iterator[Check]:
         path = handler.relative_to(PROJECT).as_posix()
         yield Check(f"mypy {path}", partial(_module, "mypy", path))
     yield Check(f"mypy {MODEL_PROGRAM.name}", _model_program_types)
+
+
+def workflow_checks(project: Path = PROJECT) -> Iterator[Check]:
+    """Yield the checks of GitHub's workflows: that they mean something, and that they are safe. Neither asks GitHub."""
+    workflows = sorted(
+        file.relative_to(project).as_posix() for file in (project / ".github" / "workflows").glob("*.yml")
+    )
+    yield Check("actionlint", partial(_program, "actionlint", "-no-color", *workflows, at=project))
+    yield Check("zizmor", partial(_program, "zizmor", "--offline", "--no-progress", ".github", at=project))
 
 
 def terraform_checks(terraform: TerraformCopy) -> Iterator[Check]:
@@ -147,9 +162,18 @@ def _module(*arguments: str, at: Path = PROJECT) -> Completed:
     return _run([sys.executable, "-m", *arguments], at=at)
 
 
+def _program(name: str, *arguments: str, at: Path) -> Completed:
+    """Run a tool of requirements-dev.txt that is no module."""
+    return _run([str(Path(sysconfig.get_path("scripts")) / name), *arguments], at=at)
+
+
 def _run(command: list[str], at: Path) -> Completed:
     try:
         return subprocess.run(command, cwd=at, capture_output=True, text=True, timeout=_LIMIT_SECONDS, check=False)
+    except FileNotFoundError as error:
+        raise CheckMissingError(
+            f"{command[0]} is not installed.", "Run `python -m pip install -r requirements-dev.txt`."
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise CheckTimedOutError(
             f"`{' '.join(command[1:4])}` did not end within {_LIMIT_SECONDS} seconds.", "Try again on an idle machine."

@@ -114,6 +114,43 @@ run "plan_role_is_for_pull_requests_of_this_repository_alone" {
   }
 }
 
+run "drift_role_is_for_the_main_branch_alone" {
+  command = plan
+
+  assert {
+    condition = {
+      for condition in one(data.aws_iam_policy_document.drift_trust.statement).condition :
+      "${condition.test} ${condition.variable}" => condition.values
+      } == {
+      "StringEquals token.actions.githubusercontent.com:aud" = tolist(["sts.amazonaws.com"])
+      "StringEquals token.actions.githubusercontent.com:sub" = tolist(["repo:octocat/scones:ref:refs/heads/main"])
+    }
+    error_message = "The drift role must trust the main branch of the repository, by equality, and nothing else."
+  }
+
+  assert {
+    condition     = aws_iam_role.drift.permissions_boundary == aws_iam_policy.boundary.arn
+    error_message = "The drift role must carry the boundary."
+  }
+}
+
+run "train_roles_write_data_and_change_nothing_that_serves" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.train : role.permissions_boundary == aws_iam_policy.boundary.arn])
+    error_message = "The train roles must carry the boundary."
+  }
+
+  assert {
+    condition = alltrue([
+      for action in flatten([for document in data.aws_iam_policy_document.train : document.statement[*].actions]) :
+      !can(regex("Endpoint|^iam:(Create|Put|Attach)|^s3:(Delete|Put)Bucket", action))
+    ])
+    error_message = "The train roles must change no endpoint, role or bucket."
+  }
+}
+
 run "apply_roles_are_each_for_one_protected_environment" {
   command = plan
 

@@ -1,0 +1,193 @@
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from botocore.exceptions import ClientError
+from capture_files import CLASSES, line, png
+
+from benchmarks.capture import write_captures
+from toolkit.monitoring import capture
+from toolkit.monitoring.capture import COLUMNS, CaptureUnreadableError, Window, read
+
+REAL_FILES = Path(__file__).parents[4] / "shared" / "data" / "capture"
+PREFIX = "data_capture/scones/AllTraffic/"
+
+
+def write(directory: Path, name: str, *lines: str) -> None:
+    file = directory / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(lines))
+
+
+def test_every_record_of_every_file_is_read(tmp_path):
+    write(tmp_path, "a.jsonl", line(event="a1"), line([0.2, 0.8], event="a2"), "\n")
+    write(tmp_path, "deep/er/b.jsonl", line([0.4, 0.6], event="b1", time="2026-11-20T09:00:00Z"))
+    write(tmp_path, "note.txt", "no capture")
+    found = read(str(tmp_path), Window(), classes=CLASSES)
+    assert found.table["event_id"].tolist() == ["b1", "a1", "a2"]
+    assert found.table["class"].tolist() == ["motorcycle", "bicycle", "motorcycle"]
+    assert found.table["confidence"].tolist() == [0.6, 0.9, 0.8]
+    assert found.table["score_motorcycle"].tolist() == [0.6, 0.1, 0.8]
+    assert found.table["width"].tolist() == [32, 32, 32]
+    assert (found.files, found.damaged, found.outside) == (2, [], 0)
+
+
+@pytest.mark.parametrize("kind", ["made here", "real"] if REAL_FILES.is_dir() else ["made here"])
+def test_no_record_is_lost(tmp_path, kind):
+    folder = REAL_FILES if kind == "real" else tmp_path
+    write_captures(tmp_path, 150)
+    found = read(str(folder), Window(), classes=CLASSES)
+    assert len(found.table) == sum(len(file.read_text().splitlines()) for file in folder.rglob("*.jsonl")) > 20
+    assert not found.damaged
+
+
+def test_damaged_lines_are_named_and_the_rest_is_read(tmp_path):
+    write(tmp_path, "a.jsonl", line(event="a1"), '{"captureData"\n', line(event="a3"), line([0.5, 0.3, 0.2]))
+    os.mkfifo(tmp_path / "pipe.jsonl")  # not a file: it would be waited for
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    found = read(str(tmp_path), Window(), classes=CLASSES)
+    assert found.table["event_id"].tolist() == ["a1", "a3"]
+    assert [(Path(damage.file).name, damage.line) for damage in found.damaged] == [("a.jsonl", 2), ("a.jsonl", 4)]
+    assert "no JSON" in found.damaged[0].reason
+    assert found.damaged[1].reason == "3 probabilities for 2 classes"
+
+
+def test_the_window_counts_what_it_leaves_out_and_skips_other_hours(tmp_path):
+    for hour in (8, 9, 10, 12):
+        time = f"2026-11-20T{hour:02}:30:00Z"
+        write(tmp_path, f"2026/11/20/{hour:02}/30-00-000-x.jsonl", line(event=f"at {hour}", time=time))
+    window = Window(datetime(2026, 11, 20, 9, 45, tzinfo=UTC), datetime(2026, 11, 20, 11, tzinfo=UTC))
+    found = read(str(tmp_path), window)
+    assert found.table["event_id"].tolist() == ["at 10"]
+    assert (found.files, found.outside) == (3, 2)  # 12 may hold a late record of 11; 8 cannot
+
+
+def test_an_empty_window_has_the_types_of_a_full_one(tmp_path):
+    write(tmp_path, "a.jsonl", line())
+    full = read(str(tmp_path), Window(), classes=CLASSES)
+    empty = read(str(tmp_path), Window(datetime(2027, 1, 1, tzinfo=UTC)), classes=CLASSES)
+    assert len(empty.table) == 0
+    for name in COLUMNS.keys() - {"file"}:  # its categories are the files
+        assert empty.table[name].dtype == full.table[name].dtype, name
+
+
+def test_parquet_and_csv_hold_the_same_table(tmp_path):
+    write(tmp_path / "in", "a.jsonl", line(), "damaged\n")
+    found = read(str(tmp_path / "in"), Window(), classes=CLASSES)
+    found.write(tmp_path / "out")
+    parquet = pd.read_parquet(tmp_path / "out" / "captures.parquet")
+    pd.testing.assert_frame_equal(parquet, found.table)
+    csv = pd.read_csv(tmp_path / "out" / "captures.csv")
+    assert csv.columns.tolist() == parquet.columns.tolist()
+    assert csv["time"].tolist() == ["2026-11-20T10:15:00Z"]
+    assert pd.read_csv(tmp_path / "out" / "damaged.csv")["line"].tolist() == [2]
+
+
+def test_the_least_sure_images_are_kept_once_each(tmp_path):
+    lines = [line([0.5 + place / 100, 0.5 - place / 100], png(shade=place), event=str(place)) for place in range(40)]
+    write(tmp_path, "a.jsonl", *lines, *lines)
+    unsure = read(str(tmp_path), Window(), classes=CLASSES).least_sure
+    assert [found.event_id for found in unsure] == [str(place) for place in range(24)]
+    assert unsure[3].image == png(shade=3)
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(CaptureUnreadableError, match="There is no folder"):
+        read(str(tmp_path / "missing"), Window())
+
+
+def test_ten_thousand_records_take_seconds(tmp_path):
+    write_captures(tmp_path, 10_000)
+    began = datetime.now(UTC)
+    assert len(read(str(tmp_path), Window()).table) == 10_000
+    assert datetime.now(UTC) - began < timedelta(seconds=10)
+
+
+def test_images_of_all_files_are_measured_evenly(tmp_path, monkeypatch):
+    monkeypatch.setattr(capture, "_MEASURED_IMAGES", 6)
+    for place in range(12):
+        write(tmp_path, f"{place:02}.jsonl", *[line(event=f"{place} {number}") for number in range(3)])
+    measured = read(str(tmp_path), Window()).measured
+    assert len(measured) == 6
+    assert measured["file"].nunique() == 6
+
+
+class Storage:
+    """S3 with these objects; notes what it was asked."""
+
+    def __init__(self, objects: dict[str, str]) -> None:
+        self.objects = objects
+        self.listed: list[str] = []
+        self.fetched: list[str] = []
+
+    def get_paginator(self, _):
+        return self
+
+    def paginate(self, **request):
+        if request["Bucket"] != "scones":
+            raise ClientError({"Error": {"Code": "NoSuchBucket", "Message": "no"}}, "ListObjectsV2")
+        prefix, after = request["Prefix"], request.get("StartAfter", "")
+        keys = sorted(key for key in self.objects if key.startswith(prefix))
+        if delimiter := request.get("Delimiter"):
+            below = sorted({prefix + key.removeprefix(prefix).split(delimiter)[0] + delimiter for key in keys})
+            return [{"CommonPrefixes": [{"Prefix": found} for found in below]}]
+        keys = [key for key in keys if key > after]
+        return self._pages(keys)
+
+    def _pages(self, keys):
+        for key in keys:
+            self.listed.append(key)
+            yield {"Contents": [{"Key": key}]}
+
+    def get_object(self, **request):
+        self.fetched.append(request["Key"])
+        content = self.objects[request["Key"]]
+        if content == "denied":
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
+        return {"Body": SimpleBody(content)}
+
+
+class SimpleBody:
+    def __init__(self, content: str) -> None:
+        self._content = content
+
+    def read(self) -> bytes:
+        return self._content.encode()
+
+
+def storage() -> Storage:
+    objects = {}
+    for day in (18, 19, 20, 21):
+        for hour in (3, 10):
+            time = f"2026-11-{day}T{hour:02}:15:00Z"
+            objects[f"{PREFIX}2026/11/{day}/{hour:02}/15-00-000-x.jsonl"] = line(event=f"{day} {hour}", time=time)
+    return Storage(objects)
+
+
+@pytest.mark.parametrize(
+    "uri", [f"s3://scones/{PREFIX}", "s3://scones/data_capture", "s3://scones/data_capture/scones/"]
+)
+def test_s3_lists_and_fetches_only_the_hours_of_the_window(uri):
+    s3 = storage()
+    window = Window(datetime(2026, 11, 19, 10, tzinfo=UTC), datetime(2026, 11, 20, 4, tzinfo=UTC))
+    found = read(uri, window, s3=s3)
+    assert found.table["event_id"].tolist() == ["19 10", "20 3"]
+    assert found.table["file"].tolist()[0] == f"s3://scones/{PREFIX}2026/11/19/10/15-00-000-x.jsonl"
+    assert len(s3.fetched) == 2
+    assert len(s3.listed) == 3  # these, and the one that shows that the window is over
+
+
+def test_a_file_that_may_not_be_fetched_is_named():
+    s3 = storage()
+    s3.objects[f"{PREFIX}2026/11/18/03/15-00-000-x.jsonl"] = "denied"
+    found = read(f"s3://scones/{PREFIX}", Window(), s3=s3)
+    assert len(found.table) == 7
+    assert found.damaged[0].line == 0
+    assert "AccessDenied" in found.damaged[0].reason
+
+
+def test_a_bucket_that_is_not_there_is_an_error():
+    with pytest.raises(CaptureUnreadableError, match="NoSuchBucket"):
+        read("s3://another/data_capture/", Window(), s3=storage())

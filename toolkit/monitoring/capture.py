@@ -1,0 +1,403 @@
+"""Reads captured requests and answers of a window, from S3 or from a folder, into one table."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+from botocore.exceptions import BotoCoreError, ClientError
+
+from toolkit.errors import ToolkitError
+from toolkit.monitoring.records import LineDamagedError, Picture, Row, image_features, parse_line
+from toolkit.progress import progress_bar
+
+LEAST_SURE = 24
+_SUFFIX = ".jsonl"
+_IN_FLIGHT = 16
+_MEASURED_IMAGES = 2000  # so many are decoded, evenly taken from all files: it costs more than reading a record
+_LATE = timedelta(hours=1)  # a file may lie under the hour in which it was written, not that of its first record
+_HOUR = re.compile(r"(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]*$")
+_YEAR = re.compile(r"\d{4}/")
+T = TypeVar("T")
+_DEPTH = 3  # from s3://bucket/data_capture/ down to the years: endpoint, variant, year
+
+
+class CaptureUnreadableError(ToolkitError):
+    """The captured data cannot be listed."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """From a moment, inclusive, to another, exclusive; None is open.
+
+    Attributes:
+        since: the first moment.
+        until: the moment after the last.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, time: datetime) -> bool:
+        """Tell whether a moment lies within."""
+        return (self.since is None or time >= self.since) and (self.until is None or time < self.until)
+
+    def holds_file(self, name: str) -> bool:
+        """Tell whether a file may hold moments within, by the hour in its name; one without an hour may."""
+        found = _HOUR.search(name)
+        if not found:
+            return True
+        hour = "/".join(found.groups())
+        return self.first_hour <= hour <= self.last_hour
+
+    @property
+    def first_hour(self) -> str:
+        """The first hour as capture names it, YYYY/MM/DD/HH; empty when the window is open."""
+        return f"{self.since.astimezone(UTC):%Y/%m/%d/%H}" if self.since else ""
+
+    @property
+    def last_hour(self) -> str:
+        """The last hour in which a record of the window may have been written."""
+        return f"{self.until.astimezone(UTC) + _LATE:%Y/%m/%d/%H}" if self.until else "9999"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A line that could not be read, or a whole file.
+
+    Attributes:
+        file: its name.
+        line: from 1; 0 when it is the file.
+        reason: what is wrong.
+    """
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class UnsureImage:
+    """An image of which the model was not sure.
+
+    Attributes:
+        confidence: of its most probable class.
+        prediction: that class.
+        event_id: of the request.
+        time: when it was answered.
+        file: where it was captured.
+        line: and in which line.
+        content: hash of the image.
+        image: the file's bytes.
+    """
+
+    confidence: float
+    prediction: str
+    event_id: str
+    time: datetime
+    file: str
+    line: int
+    content: str
+    image: bytes
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What was captured in a window.
+
+    Attributes:
+        table: a row for each image; see `COLUMNS`, and `score_<class>` for each class.
+        classes: their names, in the order of the scores.
+        files: how many files were read.
+        outside: records of these files that lie outside of the window.
+        damaged: what could not be read.
+        least_sure: the images with the least confidence, ascending, each picture once.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    files: int
+    outside: int
+    damaged: list[Damage] = field(default_factory=list)
+    least_sure: list[UnsureImage] = field(default_factory=list)
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The rows whose image was measured."""
+        return self.table[self.table["brightness"].notna()]
+
+    def write(self, directory: Path) -> None:
+        """Write captures.parquet, captures.csv and, where lines are damaged, damaged.csv."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.table.to_parquet(directory / "captures.parquet", index=False)
+        self.table.to_csv(directory / "captures.csv", index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+        damaged = directory / "damaged.csv"
+        if self.damaged:
+            pd.DataFrame(self.damaged, columns=["file", "line", "reason"]).to_csv(damaged, index=False)
+        else:
+            damaged.unlink(missing_ok=True)
+
+
+# Explicit, so that an empty window has the types of a full one.
+COLUMNS: dict[str, Any] = {
+    "event_id": "string",
+    "item": "int16",
+    "time": "datetime64[us, UTC]",
+    "class": "category",
+    "confidence": "float64",
+    "latency_ms": "float64",
+    "width": "Int32",
+    "height": "Int32",
+    "bytes": "Int32",
+    "brightness": "float64",
+    "sharpness": "float64",
+    "content": "string",
+    "file": "category",
+    "line": "int32",
+}
+
+
+def read(source: str, window: Window, *, classes: Sequence[str] = (), s3: Any = None) -> Capture:
+    """Read all captured records of a window.
+
+    Args:
+        source: a folder, or `s3://bucket/data_capture/<endpoint>/<variant>/`, or a prefix above that.
+        window: which records; in S3 only its hours are listed.
+        classes: in the order of the scores; without them they are called class_0, class_1 …
+        s3: a boto3 client with time limits, for a source in S3.
+
+    Raises:
+        CaptureUnreadableError: the source is not there, or may not be listed.
+    """
+    origin = _Bucket(source, s3) if source.startswith("s3://") else _Folder(source)
+    names = origin.list(window)
+    reading = _Reading(tuple(classes))
+    with progress_bar() as progress, ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        task = progress.add_task("Reading captured data", total=len(names))
+        for content in _in_order(pool, partial(_read_file, origin, window), names):
+            reading.add(content)
+            progress.advance(task)
+    return reading.capture(len(names))
+
+
+class _Origin(Protocol):
+    def list(self, window: Window) -> list[str]: ...
+
+    def lines(self, name: str) -> Iterable[bytes]: ...
+
+
+class _Folder:
+    def __init__(self, name: str) -> None:
+        self._folder = Path(name)
+
+    def list(self, window: Window) -> list[str]:
+        """Find the files, in folders of hours or not."""
+        if not self._folder.is_dir():
+            raise CaptureUnreadableError(
+                f"There is no folder {self._folder}.", "Name a folder of captured data, or an s3:// prefix."
+            )
+        found = (str(file) for file in self._folder.rglob(f"*{_SUFFIX}") if file.is_file())
+        return sorted(file for file in found if window.holds_file(Path(file).as_posix()))
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Read one line after the other."""
+        with Path(name).open("rb") as file:
+            yield from file
+
+
+class _Bucket:
+    def __init__(self, uri: str, s3: Any) -> None:
+        self._name, _, prefix = uri.removeprefix("s3://").partition("/")
+        self._prefix = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
+        self._s3 = s3
+
+    def list(self, window: Window) -> list[str]:
+        """List the hours of the window alone: keys sort as their hours do."""
+        names = []
+        try:
+            for variant in self._variants(self._prefix, _DEPTH):
+                pages = self._s3.get_paginator("list_objects_v2").paginate(
+                    Bucket=self._name, Prefix=variant, StartAfter=f"{variant}{window.first_hour}"
+                )
+                for key in (item["Key"] for page in pages for item in page.get("Contents", [])):
+                    if key > f"{variant}{window.last_hour}/~":
+                        break
+                    if key.endswith(_SUFFIX) and window.holds_file(key):
+                        names.append(key)
+        except (ClientError, BotoCoreError) as error:
+            raise CaptureUnreadableError(
+                f"s3://{self._name}/{self._prefix} cannot be listed: {error}.",
+                "Name the environment's data_capture/ with --capture; you need s3:ListBucket and s3:GetObject.",
+            ) from error
+        return [f"s3://{self._name}/{key}" for key in names]
+
+    def lines(self, name: str) -> Iterable[bytes]:
+        """Fetch a file; SageMaker begins a new one before it grows large."""
+        key = name.removeprefix(f"s3://{self._name}/")
+        body: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read()
+        return body.split(b"\n")
+
+    def _variants(self, prefix: str, depth: int) -> Iterator[str]:
+        """Find the prefixes under which years lie."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix, Delimiter="/")
+        below = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
+        if not below or not depth or any(_YEAR.fullmatch(folder.removeprefix(prefix)) for folder in below):
+            yield prefix
+            return
+        for folder in below:
+            yield from self._variants(folder, depth - 1)
+
+
+class _LeastSure(Generic[T]):
+    """Keeps what belongs to the images with the least confidence, each picture once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, T]] = {}
+        self._highest = 1.0
+
+    def offer(self, content: str, confidence: float, value: T) -> None:
+        """Keep a value if its image is among them."""
+        if len(self._kept) == LEAST_SURE and confidence >= self._highest:
+            return
+        if content not in self._kept or confidence < self._kept[content][0]:
+            self._kept[content] = (confidence, value)
+        if len(self._kept) > LEAST_SURE:
+            del self._kept[max(self._kept, key=lambda known: self._kept[known][0])]
+        self._highest = max(confidence for confidence, _ in self._kept.values())
+
+    def values(self) -> list[T]:
+        """Return them, the least sure first."""
+        return [value for _, value in sorted(self._kept.values(), key=lambda kept: kept[0])]
+
+
+@dataclass
+class _FileContent:
+    """What one file holds: its rows without their images, but for those to be shown."""
+
+    name: str
+    rows: list[tuple[Row, int, tuple[int, int] | None, int | None, tuple[float, float] | None]] = field(
+        default_factory=list
+    )
+    unsure: _LeastSure[tuple[int, int, Picture]] = field(default_factory=_LeastSure)
+    damaged: list[Damage] = field(default_factory=list)
+    outside: int = 0
+
+
+def _read_file(origin: _Origin, window: Window, name: str, measured: int) -> _FileContent:
+    content = _FileContent(name)
+    try:
+        for number, line in enumerate(origin.lines(name), start=1):
+            if not line.strip():
+                continue
+            try:
+                rows = parse_line(line)
+            except LineDamagedError as error:
+                content.damaged.append(Damage(name, number, error.problem))
+                continue
+            if not window.holds(rows[0].time):
+                content.outside += len(rows)
+                continue
+            for row in rows:
+                _add(content, row, number, measure=len(content.rows) < measured)
+    except (OSError, ClientError, BotoCoreError) as error:
+        content.damaged.append(Damage(name, 0, f"the file cannot be read: {error}"))
+    return content
+
+
+def _add(content: _FileContent, row: Row, line: int, *, measure: bool) -> None:
+    image, row.image = row.image, None
+    size = image.size if image is not None else None
+    features = image_features(image.decode()) if image is not None and measure else None
+    if image is not None and size:
+        content.unsure.offer(row.content, max(row.scores), (len(content.rows), line, image))
+    content.rows.append((row, line, size, len(image) if image is not None else None, features))
+
+
+class _Reading:
+    """Puts files together, in the order in which they come."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self._classes = classes
+        self._columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._scores: list[list[float]] = []
+        self._damaged: list[Damage] = []
+        self._unsure: _LeastSure[UnsureImage] = _LeastSure()
+        self._outside = 0
+
+    def add(self, content: _FileContent) -> None:
+        self._damaged += content.damaged
+        self._outside += content.outside
+        accepted = {}
+        for place, (row, line, size, length, features) in enumerate(content.rows):
+            if not self._classes:
+                self._classes = tuple(f"class_{number}" for number in range(len(row.scores)))
+            if len(row.scores) != len(self._classes):
+                reason = f"{len(row.scores)} probabilities for {len(self._classes)} classes"
+                self._damaged.append(Damage(content.name, line, reason))
+                continue
+            accepted[place] = row
+            confidence = max(row.scores)
+            values = (
+                *(row.event_id, row.item, row.time, self._classes[row.scores.index(confidence)], confidence),
+                *(row.latency_ms, *(size or (None, None)), length, *(features or (None, None)), row.content),
+                *(content.name, line),
+            )
+            for column, value in zip(self._columns.values(), values, strict=True):
+                column.append(value)
+            self._scores.append(row.scores)
+        for place, line, image in content.unsure.values():
+            if place in accepted:
+                self._show(accepted[place], content.name, line, image)
+
+    def capture(self, files: int) -> Capture:
+        table = pd.DataFrame({name: _typed(name, values, self._classes) for name, values in self._columns.items()})
+        scores = np.asarray(self._scores, np.float64).reshape(len(table), len(self._classes))
+        for place, name in enumerate(self._classes):
+            table.insert(table.columns.get_loc("latency_ms"), f"score_{name}", scores[:, place])
+        return Capture(
+            table=table.sort_values(["time", "file", "line", "item"], ignore_index=True),
+            classes=self._classes,
+            files=files,
+            outside=self._outside,
+            damaged=self._damaged,
+            least_sure=self._unsure.values(),
+        )
+
+    def _show(self, row: Row, file: str, line: int, image: Picture) -> None:
+        confidence = max(row.scores)
+        prediction = self._classes[row.scores.index(confidence)]
+        found = UnsureImage(confidence, prediction, row.event_id, row.time, file, line, row.content, image.decode())
+        self._unsure.offer(row.content, confidence, found)
+
+
+def _typed(name: str, values: list[Any], classes: tuple[str, ...]) -> pd.Series:
+    if name == "class":
+        return pd.Series(pd.Categorical(values, categories=list(classes)))
+    if name == "time":
+        return pd.Series(np.array([time.replace(tzinfo=None) for time in values], "datetime64[us]")).dt.tz_localize(UTC)
+    return pd.Series(values, dtype=COLUMNS[name])
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[str, int], _FileContent], names: Sequence[str]
+) -> Iterator[_FileContent]:
+    """Read a few files ahead, not all: what waits to be added takes memory."""
+
+    def start(place: int) -> Future[_FileContent]:
+        measured = _MEASURED_IMAGES * (place + 1) // len(names) - _MEASURED_IMAGES * place // len(names)
+        return pool.submit(work, names[place], measured)
+
+    ahead = deque(start(place) for place in range(min(2 * _IN_FLIGHT, len(names))))
+    for place in range(len(names)):
+        yield ahead.popleft().result()
+        if place + 2 * _IN_FLIGHT < len(names):
+            ahead.append(start(place + 2 * _IN_FLIGHT))
