@@ -45,6 +45,7 @@ def main() -> None:
         (from_nothing,) = median_seconds(ready, [()])
         calls_from_nothing = calls_by_service(ready)
         progress.update(task, advance=1, description="Applying all but the endpoint")
+        ready.prepare_account()
         (ready.folder(ENVIRONMENT) / "offline_override.tf").write_text(_OFFLINE)
         ready.terraform(ENVIRONMENT, "apply", "-input=false", "-no-color", "-auto-approve")
         # Exit code 2, changes, ends the benchmark: what is timed below must be a plan without any.

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
 
 from tests.checkout import copy_project
@@ -149,6 +150,17 @@ class Planner:
         if not local:
             (self.folder(environment) / "embedded_override.tf").write_text(OVERRIDE)
         self.terraform(environment, "init", "-input=false", "-no-color", "-lockfile=readonly")
+
+    def client(self, service: str) -> Any:
+        """A client of the embedded AWS."""
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        return boto3.client(service, endpoint_url=self.variables["AWS_ENDPOINT_URL"], region_name="us-east-1", **keys)
+
+    def prepare_account(self) -> None:
+        """Make what bootstrap leaves in an account, as far as an apply needs it: the boundary of the roles."""
+        everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
+        self.client("iam").create_policy(PolicyName="scones-terraform-boundary", PolicyDocument=document)
 
     def record(self, environment: str) -> None:
         """Write the release record beside the root module, where Terraform reads it by itself."""

@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from tests import hand_made_release
 from tests.terraform.plan_inventory import BUCKET, Planner, planner
 from toolkit.plan import effect_of
@@ -129,7 +127,7 @@ def make_plans(ready: Planner) -> Iterator[tuple[str, dict[str, Any]]]:
     ready.initialize(ENVIRONMENT)
     _record(ready, (FIRST,), FIRST)
     yield FIRST_CREATION, ready.plan(ENVIRONMENT)
-    _prepare_account(ready)
+    ready.prepare_account()
     _apply(ready, "-target=module.foundation")  # the bucket, for the artifacts
     _put_artifacts(ready)
     _apply(ready)
@@ -179,23 +177,11 @@ def _record(ready: Planner, releases: tuple[str, ...], current: str, *, bucket: 
     hand_made_release.write_record(ready.folder(ENVIRONMENT) / "releases.auto.tfvars.json", current, entries)
 
 
-def _prepare_account(ready: Planner) -> None:
-    """Make what bootstrap leaves in an account, as far as dev needs it: the boundary of its roles."""
-    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
-    _client(ready, "iam").create_policy(PolicyName="scones-terraform-boundary", PolicyDocument=document)
-
-
 def _put_artifacts(ready: Planner) -> None:
-    s3 = _client(ready, "s3")
+    s3 = ready.client("s3")
     for identifier in (FIRST, SECOND, THIRD):
         body = hand_made_release.artifact(hand_made_release.program())
         s3.put_object(Bucket=BUCKET.format(ENVIRONMENT), Key=hand_made_release.key_of(identifier), Body=body)
-
-
-def _client(ready: Planner, service: str) -> Any:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client(service, endpoint_url=ready.variables["AWS_ENDPOINT_URL"], region_name="us-east-1", **keys)
 
 
 def _apply(ready: Planner, *arguments: str) -> None:
