@@ -17,6 +17,7 @@ import json
 import math
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM
 from toolkit.progress import console, progress_bar
 
 _CONFIDENCE = 1.96  # standard deviations: 95 %
+_MOST = 100  # trainings of a kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +62,12 @@ class Measurement:
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """Which images were classified correctly."""
-        return np.equal(self.probabilities.argmax(axis=1), self.labels)
+        return np.asarray(self.probabilities.argmax(axis=1) == self.labels)
 
     @property
     def accepted(self) -> npt.NDArray[np.bool_]:
         """Which images reach the threshold."""
-        return np.greater_equal(self.probabilities.max(axis=1), self.threshold)
+        return np.asarray(self.probabilities.max(axis=1) >= self.threshold)
 
     @property
     def accepted_error(self) -> float:
@@ -94,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except DatasetError as error:
         parser.error(f"argument --archive: {error}")
+    if not loaded.comparable:
+        parser.error("argument --archive: an accuracy on drawings says nothing; name real images")
+    fewest = min(Counter(distinct(loaded).values()).values())
+    if chosen.folds > fewest:
+        parser.error(f"argument --folds: a class has {fewest} different images; give {fewest} at most")
     try:
         by_seed, by_fold = measure(loaded, chosen.seeds, chosen.folds)
     except ToolkitError as error:
@@ -128,7 +135,7 @@ def train_and_test(dataset: Dataset, seed: int) -> Measurement:
     with tempfile.TemporaryDirectory() as directory:
         channels = Path(directory) / "channels"
         model_job.write_channels(dataset, channels)
-        job = model_job.train(channels, Path(directory) / "model", dataset.classes, seed=seed)
+        job = model_job.train(dataset, channels, Path(directory) / "model", seed=seed)
         tested = model_job.test_images(channels)
         with model_job.serving(job.artifact, tested[0][1]) as server:
             answers = [server.classify(png) for _, png in tested]
@@ -146,20 +153,23 @@ def split(dataset: Dataset, folds: int) -> list[Dataset]:
 
     Each class is dealt out evenly by the hash of the pixels: the same on every machine, equal pictures together.
     """
-    by_content = {image.content_sha256: image.label for image in dataset.train}
-    dealt = {
-        content: position % folds
-        for label in range(len(dataset.classes))
-        for position, content in enumerate(sorted(key for key, of in by_content.items() if of == label))
-    }
+    pictures = distinct(dataset)
+    position: dict[str, int] = {}  # within its class
+    for label in range(len(dataset.classes)):
+        position |= {content: i for i, content in enumerate(sorted(key for key, of in pictures.items() if of == label))}
     return [
         dataclasses.replace(
             dataset,
-            train=tuple(image for image in dataset.train if dealt[image.content_sha256] != fold),
-            test=tuple(image for image in dataset.train if dealt[image.content_sha256] == fold),
+            train=tuple(image for image in dataset.train if position[image.content_sha256] % folds != fold),
+            test=tuple(image for image in dataset.train if position[image.content_sha256] % folds == fold),
         )
         for fold in range(folds)
     ]
+
+
+def distinct(dataset: Dataset) -> dict[str, int]:
+    """Return the label of each different picture to train with, by the hash of its pixels."""
+    return {image.content_sha256: image.label for image in dataset.train}
 
 
 def wilson_interval(hits: int, count: int) -> tuple[float, float]:
@@ -218,28 +228,28 @@ def table(by_seed: Sequence[Measurement], by_fold: Sequence[Measurement]) -> Tab
     for name, measurements in (("seed", by_seed), ("fold", by_fold)):
         for number, one in enumerate(measurements, start=int(name == "fold")):
             figures = pooled([one])
-            shown.add_row(f"{name} {number}", *_cells(figures), f"{one.threshold:.3f}", *_last_cells(figures, one.seconds))
+            shown.add_row(f"{name} {number}", *_cells(figures, f"{one.threshold:.3f}", one.seconds))
     if by_fold:
         figures = pooled(by_fold)
         seconds = sum(one.seconds for one in by_fold)
         shown.add_section()
-        shown.add_row(f"all {len(by_fold)} folds", *_cells(figures), "", *_last_cells(figures, seconds))
+        shown.add_row(f"all {len(by_fold)} folds", *_cells(figures, "", seconds))
     return shown
 
 
-def _cells(figures: dict[str, Any]) -> tuple[str, ...]:
+def _cells(figures: dict[str, Any], threshold: str, seconds: float) -> tuple[str, ...]:
     low, high = figures["interval"]
-    return f"{figures['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", f"{figures['ece']:.3f}"
-
-
-def _last_cells(figures: dict[str, Any], seconds: float) -> tuple[str, ...]:
-    return f"{figures['coverage']:.1%}", f"{figures['accepted_error']:.1%}", f"{seconds:.0f}"
+    return (
+        *(f"{figures['accuracy']:.3f}", f"{low:.3f} to {high:.3f}", f"{figures['ece']:.3f}", threshold),
+        *(f"{figures['coverage']:.1%}", f"{figures['accepted_error']:.1%}", f"{seconds:.0f}"),
+    )
 
 
 def _calibration() -> Any:
     """The model program's own module, which needs nothing but numpy."""
     spec = importlib.util.spec_from_file_location("calibration", MODEL_PROGRAM / "calibration.py")
-    assert spec and spec.loader  # noqa: S101 - the file is part of the project
+    assert spec is not None  # noqa: S101 - the file is part of the project
+    assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -256,9 +266,6 @@ def _count(lowest: int) -> Any:
         return int(text)
 
     return read
-
-
-_MOST = 100
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _TRAINING_SECONDS = 1800
 _START_SECONDS = 60
 _REQUEST_SECONDS = 60
 _POLL_SECONDS = 0.01
-# What toolkit/training.py gives to a training job.
+# What toolkit/training_request.py gives to a training job.
 _TRAINING_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 
 
@@ -62,13 +62,18 @@ def write_channels(dataset: Dataset, folder: Path) -> None:
         path.write_bytes(content)
 
 
-def train(channels: Path, artifact: Path, classes: Sequence[str], **hyperparameters: object) -> Job:
-    """Run one training job.
+def train(dataset: Dataset, channels: Path, artifact: Path, **hyperparameters: object) -> Job:
+    """Run one training job on a dataset's channels.
 
     Raises:
         ModelProgramError: it failed, or took too long.
     """
-    given = {"num_classes": len(classes), "classes": ",".join(classes), **hyperparameters}
+    given = {
+        "num_classes": len(dataset.classes),
+        "classes": ",".join(dataset.classes),
+        "image_shape": dataset.image_shape,
+        **hyperparameters,
+    }
     command = [str(python()), "train.py", *(word for key, value in given.items() for word in (f"--{key}", str(value)))]
     places = {f"SM_CHANNEL_{name.upper()}": channels / "train" for name in ("train", "validation")}
     places |= {f"SM_CHANNEL_{name.upper()}_LST": channels / f"{name}_lst" for name in ("train", "validation")}

@@ -11,6 +11,10 @@ class UnsupportedContentType(ValueError):  # noqa: N818 - the name is part of th
     """The request's or the response's content type is none that this model speaks."""
 
 
+class BatchMalformed(ValueError):  # noqa: N818
+    """The request is no JSON array of as many images in base64 as are accepted."""
+
+
 class ImageTooLarge(ValueError):  # noqa: N818
     """The image exceeds the bounds on bytes or pixels; it was not decoded."""
 

@@ -1,4 +1,4 @@
-"""Hyperparameters, by the names of SageMaker's built-in image-classification algorithm, plus three of our own.
+"""Hyperparameters, by the names of SageMaker's built-in image-classification algorithm, plus four of our own.
 
 SageMaker passes them as command line flags, every value a string. A job written for the built-in algorithm runs here
 unchanged: what this program does not use is accepted and named in the log; what is nonsense ends the job at once.
@@ -6,6 +6,7 @@ unchanged: what this program does not use is accepted and named in the log; what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -67,6 +68,13 @@ def names(text: str) -> tuple[str, ...]:
     return parts
 
 
+def digest(text: str) -> str:
+    """Read a SHA-256 in hexadecimal, or nothing."""
+    if text and not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise ValueError
+    return text
+
+
 def setting(default: object, read: Callable[[str], Any], takes: str) -> Any:
     """Declare a hyperparameter: its default, how its text is read, and what it takes, in words."""
     return field(default=default, metadata={"read": read, "takes": takes})
@@ -107,6 +115,7 @@ class Hyperparameters:
         classes: Class names in label order; by default class_0, class_1, ...
         seed: Of every random choice.
         target_error: Share of the images accepted without a human look that may be wrong.
+        dataset_sha256: Identity of the dataset, for the record alone.
     """
 
     num_classes: int = whole(2, 2, 1000)
@@ -126,6 +135,7 @@ class Hyperparameters:
     classes: tuple[str, ...] = setting((), names, "different names, separated by commas")
     seed: int = whole(0, 0, 2**31 - 1)
     target_error: float = real(0.01, 1e-4, 0.5)
+    dataset_sha256: str = setting("", digest, "64 hexadecimal digits, or nothing")
 
 
 def pairs(arguments: Sequence[str]) -> dict[str, str]:

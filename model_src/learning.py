@@ -3,52 +3,37 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import calibration
 import images
 import numpy as np
 import probe
 import torch
-from augmentation import vary
+from batches import batches_of
+from branch import Branch
+from checkpoint import Checkpoint
 from errors import TrainingError
 from examples import Examples
 from hyperparameters import Hyperparameters
-from network import Network, fold_batch_norm, load_imagenet_body, mirrored_logits
+from network import Network, fold_batch_norm, load_imagenet_body, two_look_logits
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 log = logging.getLogger("train")
 
-HEAD_RATE = 20 / 3  # the head's learning rate is this many times the body's
-LABEL_SMOOTHING = 0.1  # some labels are wrong; do not insist on certainty
-AVERAGING = 0.95  # share of the averaged weights that stays at each step
-SMALL_EPOCHS, SMALL_SIDE = 2 / 3, 0.75  # the first two thirds of the epochs see images of three quarters the side
-CHUNK = 25  # images at once where no gradient is needed; more costs memory and wins nothing
-PIXELS_AT_ONCE = 300_000  # in a gradient computation; a mini batch beyond is computed in parts, within 1 GB of memory
+BRANCHES = 2  # courses of learning whose weights are averaged; corrects a tenth of one course's errors
 
 
 def use_threads(count: int) -> None:
     """Compute with `count` threads."""
     torch.set_num_threads(count)
-
-
-def batch_of(examples: Examples, chosen: NDArray[np.int64], side: int) -> Tensor:
-    """Prepare the chosen images for the network: [n, 3, side, side], in the memory layout that is quick on CPUs."""
-    pixels = torch.from_numpy(images.network_input(examples.views[chosen], side))
-    return pixels.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-
-
-def batches_of(examples: Examples, side: int) -> Iterator[Tensor]:
-    """Prepare all images, `CHUNK` at once."""
-    for start in range(0, len(examples), CHUNK):
-        yield batch_of(examples, np.arange(start, min(start + CHUNK, len(examples))), side)
 
 
 def pretrained_weights() -> str:
@@ -66,7 +51,8 @@ def pretrained_weights() -> str:
 def logits_of(network: Network, examples: Examples, side: int) -> NDArray[np.float64]:
     """Compute logits [N, K] the way serving does."""
     network.eval()
-    logits = torch.cat([mirrored_logits(network, batch) for batch in batches_of(examples, side)])
+    looks = zip(*(batches_of(examples, *look) for look in images.looks(side)), strict=True)
+    logits = torch.cat([two_look_logits(network, whole, close) for whole, close in looks])
     return logits.double().numpy()
 
 
@@ -92,105 +78,141 @@ def start(settings: Hyperparameters, train: Examples, side: int) -> Network:
     return network
 
 
-def side_of_epoch(epoch: int, epochs: int, side: int) -> int:
-    """Side in px of the training images in an epoch counted from 0.
-
-    Progressive resizing halves the time: three quarters of the side are little more than half the pixels, and what is
-    learned there carries over. See Tan and Le 2021, "EfficientNetV2", section 4.
-    """
-    if epoch >= SMALL_EPOCHS * epochs:
-        return side
-    return round(side * SMALL_SIDE / images.STRIDE) * images.STRIDE
-
-
-def learning_rate_factor(step: int, steps: int, steps_per_epoch: int) -> float:
-    """Share of the highest learning rate at a step: linear warm-up over one epoch under a half cosine down to 0."""
-    return min(1.0, (step + 1) / steps_per_epoch) * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
-
-
-@torch.no_grad()
-def average(averaged: Network, network: Network) -> None:
-    """Move the averaged network a step towards the network that learns (exponential moving average)."""
-    for slow, fast in zip(averaged.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - AVERAGING)
-    for kept, current in zip(averaged.buffers(), network.buffers(), strict=True):
-        kept.copy_(current)
-
-
 @dataclass
 class Fit:
-    """The best network so far, its epoch (counted from 1), and its validation logits [N, K], loss and accuracy."""
+    """The best network so far, its epoch (counted from 1), and its validation logits [N, K] and loss."""
 
     network: Network
     epoch: int
     logits: NDArray[np.float64]
     loss: float
-    accuracy: float
+
+    def fold(self) -> None:
+        """Fold what batch normalization is left, as serving expects it."""
+        fold_batch_norm(self.network.eval())
 
     def save(self, path: Path) -> None:
-        """Write the folded weights as a plain state dict: `weights_only=True` loads it, also in older torch."""
-        fold_batch_norm(self.network.eval())
+        """Write the weights as a plain state dict: `weights_only=True` loads it, also in older torch."""
         torch.save(self.network.state_dict(), path)
 
+    def sha256(self) -> str:
+        """Hash the weights themselves; their file differs with the version of torch."""
+        digest = hashlib.sha256()
+        for tensor in self.network.state_dict().values():
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
-def fine_tune(settings: Hyperparameters, train: Examples, validation: Examples) -> Fit:
-    """Train, and keep the epoch with the lowest validation loss (accuracy is too coarse to choose by)."""
-    side = images.input_side(settings.image_shape)
-    torch.manual_seed(settings.seed)
-    torch.use_deterministic_algorithms(True)
-    dice = torch.Generator().manual_seed(settings.seed)
-    network = start(settings, train, side)
-    averaged = copy.deepcopy(network)
-    rate = settings.learning_rate
-    groups = [
-        {"params": list(network.body.parameters()), "lr": rate},
-        {"params": list(network.head.parameters()), "lr": rate * HEAD_RATE},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-    size = min(settings.mini_batch_size, len(train))
-    per_epoch = len(train) // size
-    steps = per_epoch * settings.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: learning_rate_factor(i, steps, per_epoch))
-    labels = torch.from_numpy(train.labels)
-    best: Fit | None = None
+    def state(self) -> dict[str, Any]:
+        """All of it, in a form that `torch.load` trusts."""
+        logits = torch.from_numpy(self.logits)
+        return {"network": self.network.state_dict(), "epoch": self.epoch, "logits": logits, "loss": self.loss}
 
-    for epoch in range(settings.epochs):
+
+class Course:
+    """Learning in epochs, of branches side by side. `state` and `load` carry it across an interruption."""
+
+    def __init__(self, settings: Hyperparameters, train: Examples, validation: Examples) -> None:
+        self.settings, self.validation = settings, validation
+        self.side = images.input_side(settings.image_shape)
+        torch.manual_seed(settings.seed)
+        self.beginning = start(settings, train, self.side)
+        count = BRANCHES if settings.use_pretrained_model else 1  # from random weights, two ways do not meet again
+        self.branches = [Branch(self.beginning, settings, train, number) for number in range(count)]
+        self.epoch = 0
+        self.seconds = 0.0
+        self.best: Fit | None = None
+
+    def ended(self) -> bool:
+        """Whether all epochs are done, or no better one is to be expected."""
+        settings = self.settings
+        waited = self.epoch - (self.best.epoch if self.best else 0)
+        may_stop = settings.early_stopping and self.epoch >= settings.early_stopping_min_epochs
+        return self.epoch >= settings.epochs or (may_stop and waited >= settings.early_stopping_patience)
+
+    def learn(self, pool: ThreadPoolExecutor) -> None:
+        """Do one epoch, and keep its network if its validation loss is the lowest (accuracy is too coarse)."""
         began = time.monotonic()
-        epoch_side = side_of_epoch(epoch, settings.epochs, side)
-        at_once = max(1, PIXELS_AT_ONCE // epoch_side**2)
-        network.train()
-        order = torch.randperm(len(train), generator=dice).numpy()
-        losses, hits = 0.0, 0
-        for first in range(0, per_epoch * size, size):
-            chosen = order[first : first + size]
-            batch = vary(batch_of(train, chosen, side), epoch_side, settings.augmentation_type, dice)
-            optimizer.zero_grad()
-            parts = zip(torch.split(batch, at_once), torch.split(labels[chosen], at_once), strict=True)
-            for part, target in parts:
-                scores = network(part.contiguous(memory_format=torch.channels_last))
-                loss = functional.cross_entropy(scores, target, reduction="sum", label_smoothing=LABEL_SMOOTHING)
-                (loss / size).backward()  # type: ignore[no-untyped-call]
-                losses += loss.item()
-                hits += int((scores.argmax(1) == target).sum())
-            optimizer.step()
-            schedule.step()
-            average(averaged, network)
-
-        logits = logits_of(averaged, validation, side)
-        validation_loss = calibration.cross_entropy(calibration.softmax(logits), validation.labels)
-        accuracy = float((logits.argmax(1) == validation.labels).mean())
+        jobs = [pool.submit(branch.learn, self.epoch, self.side) for branch in self.branches]
+        train_loss, train_accuracy = np.mean([job.result() for job in jobs], axis=0)
+        self.epoch += 1
+        averaged = mean_network([branch.averaged for branch in self.branches])
+        logits = logits_of(averaged, self.validation, self.side)
+        loss = calibration.cross_entropy(calibration.softmax(logits), self.validation.labels)
+        accuracy = float((logits.argmax(1) == self.validation.labels).mean())
+        if self.best is None or loss <= self.best.loss:
+            self.best = Fit(averaged, self.epoch, logits, loss)
+        seconds = time.monotonic() - began
+        self.seconds += seconds
         log.info(
             "epoch=%d train:loss=%.4f train:accuracy=%.4f validation:accuracy=%.4f validation:loss=%.4f",
-            *(epoch + 1, losses / (per_epoch * size), hits / (per_epoch * size), accuracy, validation_loss),
+            *(self.epoch, train_loss, train_accuracy, accuracy, loss),
         )
-        seconds = time.monotonic() - began
-        log.info("progress epoch=%d/%d side=%d seconds=%.1f", epoch + 1, settings.epochs, epoch_side, seconds)
-        if best is None or validation_loss <= best.loss:
-            best = Fit(copy.deepcopy(averaged), epoch + 1, logits, validation_loss, accuracy)
-        waited = epoch + 1 - best.epoch >= settings.early_stopping_patience
-        if settings.early_stopping and waited and epoch + 1 >= settings.early_stopping_min_epochs:
-            log.info("Stopped early: no better validation loss since epoch %d.", best.epoch)
-            break
+        log.info("progress epoch=%d/%d seconds=%.1f", self.epoch, self.settings.epochs, seconds)
 
-    assert best is not None  # noqa: S101 - there is at least one epoch
-    return best
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on."""
+        return {
+            "branches": [branch.state() for branch in self.branches],
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": self.best.state() if self.best else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on where another course's `state` was taken."""
+        for branch, saved in zip(self.branches, state["branches"], strict=True):
+            branch.load(saved)
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        if best := state["best"]:
+            network = copy.deepcopy(self.beginning)
+            network.load_state_dict(best["network"])
+            self.best = Fit(network, best["epoch"], best["logits"].numpy(), best["loss"])
+
+
+@torch.no_grad()
+def mean_network(networks: Sequence[Network]) -> Network:
+    """Average the weights of networks that went different ways from the same start.
+
+    As good as averaging their answers, at the price of one: Wortsman et al. 2022, "Model soups".
+    """
+    mean = copy.deepcopy(networks[0])
+    for slot, *values in zip(mean.parameters(), *(n.parameters() for n in networks), strict=True):
+        slot.copy_(torch.stack(values).mean(dim=0))
+    return mean
+
+
+def fine_tune(
+    settings: Hyperparameters, train: Examples, validation: Examples, checkpoint: Checkpoint | None
+) -> tuple[Fit, float]:
+    """Train, and keep the epoch with the lowest validation loss.
+
+    Small batches keep one core busier than two, so the branches learn side by side, each on its share of the cores.
+
+    Args:
+        settings: The job's hyperparameters.
+        train: What to learn from.
+        validation: What to choose the epoch by.
+        checkpoint: Where to go on from, and to write to after each epoch.
+
+    Returns:
+        The best network, folded, and the seconds that its epochs took before this job was interrupted.
+    """
+    torch.use_deterministic_algorithms(True)
+    # A tenth of the time; nothing here reads memory that was not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    course = Course(settings, train, validation)
+    if checkpoint and (state := checkpoint.read()):
+        course.load(state)
+        log.info("progress epoch=%d/%d resumed from the checkpoint", course.epoch, settings.epochs)
+    before = course.seconds
+    share = max(1, torch.get_num_threads() // len(course.branches))
+    with ThreadPoolExecutor(len(course.branches), initializer=use_threads, initargs=(share,)) as pool:
+        while not course.ended():
+            course.learn(pool)
+            if checkpoint:
+                checkpoint.write(course.state())
+    assert course.best is not None  # noqa: S101 - there is at least one epoch
+    if course.epoch < settings.epochs:
+        log.info("Stopped early: no better validation loss since epoch %d.", course.best.epoch)
+    course.best.fold()
+    return course.best, before

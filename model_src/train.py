@@ -35,6 +35,7 @@ class Places:
     validation_lst: Path
     model: Path
     output: Path
+    checkpoints: Path
     threads: int
 
     @classmethod
@@ -51,6 +52,7 @@ class Places:
             validation_lst=place("SM_CHANNEL_VALIDATION_LST", "input/data/validation_lst"),
             model=place("SM_MODEL_DIR", "model"),
             output=place("SM_OUTPUT_DIR", "output"),
+            checkpoints=place("SM_CHECKPOINT_DIR", "checkpoints"),
             threads=int(os.environ.get("SM_NUM_CPUS") or os.cpu_count() or 1),
         )
 
@@ -58,7 +60,8 @@ class Places:
 def run(arguments: Sequence[str], places: Places) -> None:
     """Train from the command line's hyperparameters and write the artifact.
 
-    Every input is checked before torch is imported, so a mistake costs a second.
+    Every input is checked before torch is imported, so a mistake costs a second. Where SageMaker gives a folder for
+    checkpoints, as it does to spot training, each epoch leaves one there, and the job goes on from the one it finds.
 
     Raises:
         TrainingError: an input is wrong.
@@ -82,18 +85,30 @@ def run(arguments: Sequence[str], places: Places) -> None:
     # By default OpenMP's threads wait for each other by spinning, which makes training three times slower as soon as
     # anything else wants the cores. The variable must be there before torch loads OpenMP.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import checkpoint  # noqa: PLC0415
     import learning  # noqa: PLC0415
 
     learning.use_threads(places.threads)
-    fit = learning.fine_tune(settings, train, validation)
-    description = artifact.describe(settings, fit.logits, validation.labels, fit.epoch)
+    saved = None
+    if places.checkpoints.is_dir():
+        saved = checkpoint.Checkpoint(places.checkpoints, checkpoint.identity(settings, train, validation))
+    fit, seconds_before = learning.fine_tune(settings, train, validation, saved)
+    outcome = artifact.Outcome(
+        logits=fit.logits,
+        labels=validation.labels,
+        epoch=fit.epoch,
+        train_images=len(train),
+        weights_sha256=fit.sha256(),
+        seconds=time.monotonic() - began + seconds_before,
+    )
+    description = artifact.describe(settings, outcome)
     artifact.write(places.model, description)
     fit.save(places.model / artifact.WEIGHTS)
     log.info("chosen:epoch=%d", description["epoch"])
     log.info("chosen:validation:accuracy=%.4f", description["validation_accuracy"])
     log.info("chosen:threshold=%.4f", description["threshold"])
     log.info("chosen:accepted_share=%.4f", description["accepted_share"])
-    log.info("training:seconds=%.1f", time.monotonic() - began)
+    log.info("training:seconds=%.1f", description["training_seconds"])
 
 
 def main() -> int:

@@ -65,3 +65,35 @@ def test_the_threshold_stays_within_bounds() -> None:
     assert calibration.choose_threshold(right, np.ones(10, np.int64), 0.01) == calibration.HIGHEST_THRESHOLD
     four = np.array([[0.4, 0.2, 0.2, 0.2]] * 10)
     assert calibration.choose_threshold(four, np.zeros(10, np.int64), 0.5) >= calibration.LOWEST_THRESHOLD
+
+
+def test_the_calibration_error_counts_what_confidence_promises_too_much() -> None:
+    confident = np.array([[0.9, 0.1]] * 10)
+    labels = np.array([0] * 7 + [1] * 3)
+    assert calibration.expected_calibration_error(confident, labels) == pytest.approx(0.2)
+    # Two bins: one promises 0.2 too much, the other 0.1 too little; each has half of the images.
+    both = np.concatenate([confident, np.array([[0.4, 0.6]] * 10)])
+    assert calibration.expected_calibration_error(both, np.r_[labels, [1] * 7 + [0] * 3]) == pytest.approx(0.15)
+
+
+def test_a_calibrated_model_has_little_calibration_error_and_a_heated_one_much() -> None:
+    logits, labels = sample(20_000, 2, seed=5)
+    assert calibration.expected_calibration_error(calibration.softmax(logits), labels) < 0.01
+    assert calibration.expected_calibration_error(calibration.softmax(logits, 0.3), labels) > 0.05
+
+
+def test_coverage_falls_and_errors_are_counted_among_the_accepted() -> None:
+    probabilities = np.array([[0.999, 0.001], [0.98, 0.02], [0.72, 0.28], [0.4, 0.6]])
+    rows = calibration.coverage(probabilities, np.array([0, 1, 0, 1]))
+    by_threshold = {row["threshold"]: (row["accepted_share"], row["error"]) for row in rows}
+    assert by_threshold[0.5] == (1.0, 0.25)
+    assert by_threshold[0.7] == (0.75, pytest.approx(1 / 3))
+    assert by_threshold[0.98] == (0.5, 0.5)
+    assert by_threshold[0.999] == (0.25, 0.0)
+    assert len(rows) == 20
+    shares = [row["accepted_share"] for row in rows]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_of_nothing_accepted_nothing_is_wrong() -> None:
+    assert calibration.accepted(np.array([[0.6, 0.4]]), np.array([1]), 0.9) == (0.0, 0.0)

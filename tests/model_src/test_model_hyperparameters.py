@@ -13,6 +13,7 @@ def test_no_flags_give_usable_defaults() -> None:
     assert settings.classes == ("class_0", "class_1")
     assert settings.image_shape == 32
     assert settings.use_pretrained_model is True
+    assert settings.dataset_sha256 == ""
     assert remarks == []
 
 
@@ -35,6 +36,12 @@ def test_what_only_the_built_in_algorithm_uses_is_accepted_and_named() -> None:
     assert all("no effect" in remark for remark in remarks)
 
 
+@pytest.mark.parametrize("text", ["", "0375c9f1" * 8])
+def test_a_job_may_name_its_dataset(text: str) -> None:
+    settings, _ = hyperparameters.parse(["--dataset_sha256", text])
+    assert settings.dataset_sha256 == text
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -54,6 +61,7 @@ def test_what_only_the_built_in_algorithm_uses_is_accepted_and_named() -> None:
         ("classes", "bicycle,bicycle"),
         ("target_error", "-0.01"),
         ("seed", "-1"),
+        ("dataset_sha256", "abc"),
     ],
 )
 def test_nonsense_is_named_with_what_would_do(name: str, text: str) -> None:

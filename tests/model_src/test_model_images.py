@@ -78,6 +78,23 @@ def test_the_networks_input_is_normalized_and_large_enough() -> None:
     assert (batch.min(), batch.max()) == (-127 / 128, 1.0)
 
 
+def test_serving_looks_at_the_whole_and_at_its_middle() -> None:
+    for side in (128, 160, 224):
+        whole, close = images.looks(side)
+        assert whole.part == 1
+        assert whole.side > side
+        assert whole.side % images.STRIDE == 0
+        assert close == (side, images.CLOSE_UP)
+
+
+def test_a_close_up_shows_the_middle() -> None:
+    view = np.zeros((1, 32, 32, 3), np.uint8)
+    view[:, 8:24, 8:24] = 255  # a white square, half the side
+    assert (images.network_input(view, 128, 0.5)[:, 8:-8, 8:-8] > 0.9).all()
+    whole, close = images.network_input(view, 128), images.network_input(view, 128, images.CLOSE_UP)
+    assert (close > 0).mean() == pytest.approx((whole > 0).mean() / images.CLOSE_UP**2, rel=0.03)
+
+
 @pytest.mark.parametrize(("view", "side"), [(16, 128), (32, 128), (128, 128), (129, 160), (224, 224)])
 def test_input_side_is_a_multiple_of_the_stride(view: int, side: int) -> None:
     assert images.input_side(view) == side
