@@ -19,7 +19,7 @@ from torch.nn import functional
 HEAD_RATE = 20 / 3  # the head's learning rate is this many times the body's
 LABEL_SMOOTHING = 0.1  # some labels are wrong; do not insist on certainty
 AVERAGING = 0.95  # share of the averaged weights that stays at each step
-SMALL_EPOCHS, SMALL_SIDE = 2 / 3, 0.75  # the first two thirds of the epochs see images of three quarters the side
+SMALL_EPOCHS, SMALL_SIDE = 2 / 3, 0.75  # in the first two thirds of the epochs, half the steps see small images
 SEED_STRIDE = 1_000_003  # between the branches' seeds, so that jobs with neighbouring seeds share no branch
 PIXELS_AT_ONCE = 300_000  # in a gradient computation; a mini batch beyond is computed in parts, within 1 GB of memory
 
@@ -27,8 +27,8 @@ PIXELS_AT_ONCE = 300_000  # in a gradient computation; a mini batch beyond is co
 class Branch:
     """One course of learning from the common start, with its own order and variations of the images.
 
-    The first sees images of the full side throughout, the second small ones at first: their mean is better than that
-    of two alike.
+    At first, every other step sees small images: half of all that is learned then costs half as much. The branches take
+    turns, so that each always has as much to do as the other.
     """
 
     def __init__(self, beginning: Network, settings: Hyperparameters, train: Examples, number: int) -> None:
@@ -36,7 +36,7 @@ class Branch:
         self.averaged = copy.deepcopy(beginning)
         self.settings, self.train = settings, train
         self.labels = torch.from_numpy(train.labels)
-        self.grows = number % 2 == 1
+        self.number = number
         self.dice = torch.Generator().manual_seed(settings.seed + SEED_STRIDE * number)
         rate = settings.learning_rate
         groups = [
@@ -52,16 +52,17 @@ class Branch:
 
     def learn(self, epoch: int, side: int) -> tuple[float, float]:
         """Learn for one epoch. Returns the mean loss and the accuracy on the images as they were shown."""
-        epoch_side = side_of_epoch(epoch, self.settings.epochs, side) if self.grows else side
-        at_once = max(1, PIXELS_AT_ONCE // epoch_side**2)
+        sides = sides_of_steps(epoch, self.settings.epochs, side)
         self.network.train()
         order = torch.randperm(len(self.train), generator=self.dice).numpy()
         seen = self.per_epoch * self.size
         losses, hits = 0.0, 0
-        for first in range(0, seen, self.size):
-            chosen = order[first : first + self.size]
+        for step in range(self.per_epoch):
+            chosen = order[step * self.size : (step + 1) * self.size]
+            step_side = sides[(step + self.number) % len(sides)]
+            at_once = max(1, PIXELS_AT_ONCE // step_side**2)
             batch = batch_of(self.train, chosen, side)
-            batch = vary(batch, epoch_side, self.settings.augmentation_type, self.dice)
+            batch = vary(batch, step_side, self.settings.augmentation_type, self.dice)
             self.optimizer.zero_grad()
             parts = zip(torch.split(batch, at_once), torch.split(self.labels[chosen], at_once), strict=True)
             for part, target in parts:
@@ -92,15 +93,15 @@ class Branch:
         self.dice.set_state(state["dice"])
 
 
-def side_of_epoch(epoch: int, epochs: int, side: int) -> int:
-    """Side in px of the training images in an epoch counted from 0.
+def sides_of_steps(epoch: int, epochs: int, side: int) -> tuple[int, ...]:
+    """Sides in px of the training images in an epoch counted from 0; the steps take them in turns.
 
-    Progressive resizing halves the time: three quarters of the side are little more than half the pixels, and what is
+    Progressive resizing saves time: three quarters of the side are little more than half the pixels, and what is
     learned there carries over. See Tan and Le 2021, "EfficientNetV2", section 4.
     """
     if epoch >= SMALL_EPOCHS * epochs:
-        return side
-    return round(side * SMALL_SIDE / images.STRIDE) * images.STRIDE
+        return (side,)
+    return side, round(side * SMALL_SIDE / images.STRIDE) * images.STRIDE
 
 
 def learning_rate_factor(step: int, steps: int, steps_per_epoch: int) -> float:

@@ -6,10 +6,14 @@ GitHub is a fake; git, Terraform and the embedded AWS are those of a copy of thi
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +22,12 @@ import pytest
 from tests import hand_made_release
 from tests.deployed_project import Project, succeeds
 from tests.fake_github import NUMBER, FakeGitHub
+from toolkit.infrastructure import provider_variables
 
 FIRST, SECOND = "20261121-100000-aaaaaaa", "20261121-110000-bbbbbbb"
 GH = '#!/bin/sh\nPYTHONPATH="{project}" exec "{python}" -m tests.fake_github "$@"\n'
 REFUSED = 1
+LOCKED_SECONDS = 15
 
 
 class Repository:
@@ -61,6 +67,27 @@ class Repository:
 
     def terraform(self, *arguments: str) -> None:
         subprocess.run(["terraform", *arguments], cwd=self.project.root, check=True, capture_output=True, timeout=120)
+
+    @contextmanager
+    def locked(self, seconds: float) -> Iterator[None]:
+        """Let somebody hold the state's lock for a while: an apply does while it waits for a person's answer."""
+        cloud = self.project.cloud
+        environment = {**os.environ, **cloud.variables(), **provider_variables(SimpleNamespace(cloud=cloud))}
+        command = ["terraform", "apply", "-no-color"]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, cwd=self.project.root, env=environment, stdin=pipe, stdout=pipe, text=True
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            while "Do you want to perform these actions" not in (line := process.stdout.readline()):
+                assert line, "it did not ask"
+            timer = threading.Timer(seconds, lambda: process.communicate("no\n", timeout=60))
+            timer.start()
+            try:
+                yield
+            finally:
+                timer.join()
 
     def _git(self, *arguments: str) -> None:
         author = ["-c", "user.name=n", "-c", "user.email=e@x"]
@@ -109,7 +136,10 @@ def life(repository: Repository) -> SimpleNamespace:
     repository.terraform("taint", alias)
     seen.changed = repository.apply()
     repository.terraform("untaint", alias)
-    seen.stale = repository.apply()
+    began = time.monotonic()
+    with repository.locked(LOCKED_SECONDS):
+        seen.stale = repository.apply()
+        seen.waited = time.monotonic() - began
     seen.serves = project.outputs()["service"]["release"]["id"]
     seen.left = project.invoke("plan")
     return seen
@@ -137,6 +167,11 @@ def test_it_is_not_applied_a_second_time(life):
 def test_a_stale_plan_is_refused_when_a_new_one_would_do_more(life):
     assert life.changed.returncode == REFUSED
     assert "would not do what was reviewed" in life.changed.stderr
+
+
+def test_an_apply_waits_for_the_lock_of_another(life):
+    succeeds(life.stale)
+    assert life.waited > LOCKED_SECONDS
 
 
 def test_a_stale_plan_gives_way_to_a_new_one_that_does_the_same(life):
