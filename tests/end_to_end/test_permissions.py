@@ -152,7 +152,7 @@ def service(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Servi
 
 
 def test_what_terraform_made_stays_as_it_is(project):
-    assert "No changes" in succeeds(project.invoke("plan"))
+    assert "no changes" in succeeds(project.invoke("plan"))
 
 
 @pytest.mark.parametrize(
