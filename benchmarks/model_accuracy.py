@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import importlib.util
 import json
-import math
 import sys
 import tempfile
 from collections import Counter
@@ -35,9 +34,9 @@ from toolkit.dataset import Dataset
 from toolkit.dataset.errors import DatasetError
 from toolkit.errors import ToolkitError
 from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM
+from toolkit.measures import Rate
 from toolkit.progress import console, progress_bar
 
-_CONFIDENCE = 1.96  # standard deviations: 95 %
 _MOST = 100  # trainings of a kind
 
 
@@ -172,21 +171,13 @@ def distinct(dataset: Dataset) -> dict[str, int]:
     return {image.content_sha256: image.label for image in dataset.train}
 
 
-def wilson_interval(hits: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927); unlike the usual one it stays within 0 and 1."""
-    square = _CONFIDENCE**2
-    middle = (hits + square / 2) / (count + square)
-    half = _CONFIDENCE * math.sqrt(hits * (count - hits) / count + square / 4) / (count + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def pooled(measurements: Sequence[Measurement]) -> dict[str, Any]:
     """Count over the images of all measurements together."""
     right = np.concatenate([measurement.right for measurement in measurements])
     accepted = np.concatenate([measurement.accepted for measurement in measurements])
     probabilities = np.concatenate([measurement.probabilities for measurement in measurements])
     labels = np.concatenate([measurement.labels for measurement in measurements])
-    low, high = wilson_interval(int(right.sum()), len(right))
+    low, high = Rate(int(right.sum()), len(right)).interval
     return {
         "accuracy": round(float(right.mean()), 4),
         "interval": [round(low, 4), round(high, 4)],

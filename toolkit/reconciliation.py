@@ -223,9 +223,9 @@ def reconcile(
         waiting = _Undelivered(environment.client("sqs"), _undelivered_queue(service))
 
         def find(upload: Upload) -> Finding:
-            execution_arn = _execution_arn(service, upload.execution_name)
-            finding = _finding(states, upload, execution_arn)
-            if finding.outcome in (FAILED, STOPPED) and execution_arn in waiting.executions:
+            arn = execution_arn(service, upload.execution_name)
+            finding = _finding(states, upload, arn)
+            if finding.outcome in (FAILED, STOPPED) and arn in waiting.executions:
                 return replace(finding, outcome=UNTOLD)
             if finding.outcome != LOST:
                 return finding
@@ -288,7 +288,8 @@ def _start(states: Any, service: Service, upload: Upload) -> None:
         )
 
 
-def _execution_arn(service: Service, name: str) -> str:
+def execution_arn(service: Service, name: str) -> str:
+    """Return the ARN of the execution of this name, whether there is one or not."""
     # arn:PARTITION:states:REGION:ACCOUNT:stateMachine:MACHINE:ALIAS; executions know no alias.
     parts = service.state_machine_alias_arn.split(":")
     return ":".join([*parts[:5], "execution", parts[6], name])

@@ -36,7 +36,7 @@ from toolkit.environment import BUILD, Environment
 from toolkit.errors import ToolkitError
 from toolkit.infrastructure import Service
 from toolkit.progress import console
-from toolkit.reconciliation import UPLOADS, execution_name
+from toolkit.reconciliation import UPLOADS, execution_arn, execution_name
 from toolkit.staging import StagedDataset
 from toolkit.workflow import LOW_CONFIDENCE as LOW_CONFIDENCE_ERROR
 
@@ -373,9 +373,7 @@ class _Traffic:
         self._s3 = s3
         self._states = states
         self._bucket = service.bucket
-        # arn:PARTITION:states:REGION:ACCOUNT:stateMachine:MACHINE:ALIAS; executions know no alias.
-        parts = service.state_machine_alias_arn.split(":")
-        self._execution_prefix = ":".join([*parts[:5], "execution", parts[6]])
+        self._service = service
         self._stopped = threading.Event()
         self._began = 0.0
         self._wall_clock = datetime.now(UTC)
@@ -456,7 +454,7 @@ class _Traffic:
         shipment.look_at = self._elapsed() + shipment.pause
         shipment.pause = min(1.5 * shipment.pause, _LONGEST_PAUSE)
         try:
-            execution = self._states.describe_execution(executionArn=f"{self._execution_prefix}:{shipment.execution}")
+            execution = self._states.describe_execution(executionArn=execution_arn(self._service, shipment.execution))
         except (ClientError, BotoCoreError):  # its event is on its way, or Step Functions is out of breath
             return False
         if execution["status"] == "RUNNING":

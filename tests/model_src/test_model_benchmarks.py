@@ -38,8 +38,8 @@ def test_folds_test_each_image_once_and_never_what_they_train_with() -> None:
 
 
 def test_the_interval_is_wilsons() -> None:
-    assert model_accuracy.wilson_interval(97, 100) == pytest.approx((0.9155, 0.9897), abs=1e-4)
-    assert model_accuracy.wilson_interval(100, 100) == pytest.approx((0.9630, 1.0), abs=1e-4)
+    assert model_accuracy.Rate(97, 100).interval == pytest.approx((0.9155, 0.9897), abs=1e-4)
+    assert model_accuracy.Rate(100, 100).interval == pytest.approx((0.9630, 1.0), abs=1e-4)
 
 
 def test_the_summary_has_means_over_seeds_and_the_pooled_folds() -> None:

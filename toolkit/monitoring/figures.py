@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Any
 
+from toolkit.measures import Rate
 from toolkit.monitoring.capture import Capture, Window
 from toolkit.monitoring.drift import FALSE_ALARM_RATE, MINIMUM_RECORDS, Drift
-
-_Z = 1.959964  # of a 95 % interval
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, Wilson 1927; (0, 1) of no trials."""
-    if not trials:
-        return 0.0, 1.0
-    share, square = hits / trials, _Z**2
-    centre = (share + square / (2 * trials)) / (1 + square / trials)
-    reach = _Z / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
-    return max(centre - reach, 0.0), min(centre + reach, 1.0)
 
 
 def summarize(capture: Capture, window: Window, drift: Drift, threshold: float, release: str) -> dict[str, Any]:
@@ -49,7 +37,7 @@ def summarize(capture: Capture, window: Window, drift: Drift, threshold: float, 
         "classes": {name: int(counts[name]) for name in capture.classes},
         "psi": drift.psi,
         "verdict": drift.verdict,
-        "accept_rate_interval": wilson(accepted, records),
+        "accept_rate_interval": Rate(accepted, records).interval,
         "drift": [asdict(signal) for signal in drift.signals],
         "false_alarm_rate": FALSE_ALARM_RATE,
         "first": table["time"].min().isoformat() if records else None,

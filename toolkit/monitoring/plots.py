@@ -14,8 +14,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from toolkit.measures import Rate
 from toolkit.monitoring.drift import Drift, Signal
-from toolkit.monitoring.figures import wilson
 
 BLUE, VERMILLION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#767676"
 PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILLION, "#F0E442", BLACK)
@@ -82,7 +82,7 @@ def accept_rate(table: pd.DataFrame, threshold: float) -> bytes:
         sums = np.concatenate([[0], np.cumsum(accepted)])
         ends = np.unique(np.linspace(count, len(accepted), min(_MOST_POINTS, len(accepted) - count + 1)).astype(int))
         inside = sums[ends] - sums[ends - count]
-        low, high = np.array([wilson(int(hits), count) for hits in inside]).T
+        low, high = np.array([Rate(int(hits), count).interval for hits in inside]).T
         times = _times(table)[ends - 1]
         # A single point would show neither line nor area.
         marker = "o" if len(ends) == 1 else ""

@@ -9,10 +9,10 @@ import pytest
 from capture_files import CLASSES, SCORES, line, png
 from PIL import Image
 
+from toolkit.measures import Rate
 from toolkit.monitoring import monitor as monitoring
 from toolkit.monitoring.capture import Window
 from toolkit.monitoring.drift import Baseline
-from toolkit.monitoring.figures import wilson
 from toolkit.monitoring.monitor import (
     BaselineUnreadableError,
     ReportNotWritableError,
@@ -139,9 +139,9 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
 
 
 def test_the_interval_is_wilsons():
-    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert wilson(0, 0) == (0, 1)
-    assert wilson(0, 10)[0] == 0
+    assert Rate(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert Rate(0, 0).interval == (0, 1)
+    assert Rate(0, 10).interval[0] == 0
 
 
 def environment(tmp_path, release):
