@@ -21,7 +21,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,10 +33,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from toolkit.monitoring.capture import Window, read
-from toolkit.monitoring.drift import DRIFT, FALSE_ALARM_RATE, Baseline, check
+from model_quality.capture import Capture, Window, read
+from model_quality.drift import DRIFT, FALSE_ALARM_RATE, Baseline, check
+from model_quality.records import image_features
 from toolkit.monitoring.monitor import monitor
-from toolkit.monitoring.records import image_features
+from toolkit.monitoring.table import table_of
 
 LIMIT_SECONDS = 60  # for reading and reporting a day
 LIMIT_MEGABYTES = 1000  # for ten thousand records
@@ -95,7 +96,7 @@ def with_pandas(directory: str) -> pd.DataFrame:
 
 def with_reader(directory: str) -> pd.DataFrame:
     """Read with the toolkit's reader, images measured and damage counted."""
-    return read(directory, Window(), classes=_CLASSES).table
+    return table_of(read(directory, Window(), classes=_CLASSES))
 
 
 def false_alarms(checks: int, baseline_images: int, window_images: int, seed: int = 0) -> float:
@@ -168,7 +169,7 @@ def _row(record: dict[str, dict[str, dict[str, str]]]) -> dict[str, object]:
     }
 
 
-def _measure(way: Callable[[str], pd.DataFrame], directory: str) -> tuple[float, int, float]:
+def _measure(way: Callable[[str], Sized], directory: str) -> tuple[float, int, float]:
     """Return seconds, rows and the peak megabytes of a fresh process."""
     began = time.perf_counter()
     rows = len(way(directory))
@@ -180,8 +181,8 @@ def _measure(way: Callable[[str], pd.DataFrame], directory: str) -> tuple[float,
     )
 
 
-def _report(directory: str, out: str, baseline: Baseline) -> pd.DataFrame:
-    return monitor(directory, Window(), Path(out), classes=_CLASSES, threshold=0.93, baseline=baseline).capture.table
+def _report(directory: str, out: str, baseline: Baseline) -> Capture:
+    return monitor(directory, Window(), Path(out), classes=_CLASSES, threshold=0.93, baseline=baseline).capture
 
 
 @contextmanager
@@ -228,7 +229,7 @@ class _Reporting:
     def __init__(self, out: str, baseline: Baseline) -> None:
         self._out, self._baseline = out, baseline
 
-    def __call__(self, directory: str) -> pd.DataFrame:
+    def __call__(self, directory: str) -> Capture:
         return _report(directory, self._out, self._baseline)
 
 

@@ -29,12 +29,12 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script too
 
 from benchmarks import model_job
+from model_quality.measures import Rate
 from toolkit import dataset as datasets
 from toolkit.dataset import Dataset
 from toolkit.dataset.errors import DatasetError
 from toolkit.errors import ToolkitError
 from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM
-from toolkit.measures import Rate
 from toolkit.progress import console, progress_bar
 
 _MOST = 100  # trainings of a kind

@@ -73,6 +73,7 @@ def describe(settings: Hyperparameters, outcome: Outcome) -> dict[str, Any]:
         "accuracy_by_class": by_class,
         "confusion": confusion.tolist(),
         "validation_images": len(labels),
+        "validation_probabilities": probabilities.round(6).tolist(),  # in the order of validation.lst
         "train_images": outcome.train_images,
         "dataset_sha256": settings.dataset_sha256,
         "epoch": outcome.epoch,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from model_quality.measures import Evaluation, Prediction
 from toolkit.cost import Bill
-from toolkit.measures import Evaluation, Prediction
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
 

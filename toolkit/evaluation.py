@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from botocore.exceptions import ClientError
-
+from model_quality import answers
+from model_quality.measures import Evaluation
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
 from toolkit.infrastructure import Foundation
-from toolkit.measures import Evaluation, Prediction
 from toolkit.progress import progress_bar
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
@@ -44,39 +39,15 @@ def evaluate(
     output = f"s3://{staged.bucket}/evaluation/{model.job_name}"
     with _temporary_model(environment, foundation, model) as model_name:
         _transform(environment, staged, model_name, output, foundation.kms_key_arn)
-    labels = _labels(environment, staged)
-    answers = _answers(environment, staged, output, list(labels))
-    return score(labels, answers, len(staged.classes))
-
-
-def score(labels: dict[str, int], answers: dict[str, list[float]], classes: int) -> Evaluation:
-    """Compare answers with labels, both by file name.
-
-    Args:
-        labels: index of the class.
-        answers: probabilities in class order, shape (classes,).
-        classes: how many there are.
-
-    Raises:
-        EvaluationFailedError: an answer is missing, or is something else.
-    """
-    predictions = []
-    for name, label in labels.items():
-        probabilities = _probabilities(answers.get(name))
-        if probabilities.shape != (classes,) or not ((probabilities >= 0) & (probabilities <= 1)).all():
-            raise EvaluationFailedError(
-                f"The model answered {str(answers.get(name))[:200]} for {name}, not {classes} probabilities.",
-                "Train again: this artifact does not keep the serving contract.",
-            )
-        predictions.append(Prediction(name, label, tuple(map(float, probabilities))))
-    return Evaluation(tuple(predictions), classes)
-
-
-def _probabilities(answer: object) -> npt.NDArray[np.float64]:
+    s3 = environment.client("s3")
+    labels = answers.labels(s3, staged.bucket)
     try:
-        return np.asarray(answer, dtype=float)
-    except (TypeError, ValueError):  # text, or lists of different lengths
-        return np.empty(0)
+        given = answers.read(s3, staged.bucket, f"evaluation/{model.job_name}", labels)
+        return answers.score(labels, given, len(staged.classes))
+    except answers.AnswersUnusableError as error:
+        raise EvaluationFailedError(
+            str(error), "Train again: this artifact does not keep the serving contract. Nothing is recorded."
+        ) from error
 
 
 @contextmanager
@@ -137,27 +108,3 @@ def _transform(environment: Environment, staged: StagedDataset, model_name: str,
     finally:
         if status == "InProgress":
             sagemaker.stop_transform_job(TransformJobName=model_name)
-
-
-def _labels(environment: Environment, staged: StagedDataset) -> dict[str, int]:
-    body = environment.client("s3").get_object(Bucket=staged.bucket, Key="test.lst")["Body"].read().decode()
-    rows = (line.split("\t") for line in body.splitlines())
-    return {name: int(label) for _, label, name in rows}
-
-
-def _answers(environment: Environment, staged: StagedDataset, output: str, names: list[str]) -> dict[str, list[float]]:
-    s3 = environment.client("s3")
-    prefix = output.removeprefix(f"s3://{staged.bucket}/")
-
-    def read(name: str) -> list[float]:
-        key = f"{prefix}/{name}.out"
-        try:
-            answer: list[float] = json.load(s3.get_object(Bucket=staged.bucket, Key=key)["Body"])
-        except (ClientError, ValueError) as error:
-            raise EvaluationFailedError(
-                f"The answer s3://{staged.bucket}/{key} cannot be read: {error}", "Train again; nothing is recorded."
-            ) from error
-        return answer
-
-    with ThreadPoolExecutor(8) as pool:
-        return dict(zip(names, pool.map(read, names), strict=True))

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_quality.measures import Evaluation, Prediction
+from model_quality.release import Release
 from toolkit.contact_sheet import contact_sheet
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
-from toolkit.measures import Evaluation, Prediction
-from toolkit.releases import Release
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
 

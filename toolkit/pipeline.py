@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 import platformdirs
 from botocore.exceptions import ClientError
 
+from model_quality.baseline import baseline_of
+from model_quality.measures import Evaluation
+from model_quality.release import Release
 from toolkit import cost, dataset, model_card, packaging, preflight, staging
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
 from toolkit.evaluation import evaluate
 from toolkit.infrastructure import Foundation, Infrastructure
-from toolkit.measures import Evaluation
 from toolkit.plan import Plan
 from toolkit.progress import console
-from toolkit.releases import Release, ReleaseRecord, release_of
+from toolkit.releases import ReleaseRecord, release_of
 from toolkit.staging import StagedDataset
 from toolkit.training import new_job_name, train
 from toolkit.training_settings import TrainingSettings
@@ -113,7 +115,8 @@ def train_release(
     model = train(environment, foundation, staged, job_name, settings)
     console.print(str(model.bill), highlight=False)
     evaluation = evaluate(environment, foundation, staged, model)
-    release = release_of(staged, model, evaluation)
+    baseline = baseline_of(environment.client("s3"), staged.bucket, model.properties)
+    release = release_of(staged, model, evaluation, baseline)
     record.with_release(release).write(environment.releases_file)
     model_card.write(environment, model_card.Facts(staged, model, evaluation, release))
     return release, evaluation

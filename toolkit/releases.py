@@ -13,15 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from model_quality.drift import Baseline
+from model_quality.measures import Evaluation
+from model_quality.release import UNCALIBRATED_THRESHOLD, Release
 from toolkit.environment import PROJECT
 from toolkit.errors import ToolkitError
-from toolkit.measures import Evaluation
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
 
 KEPT_RELEASES = 3
-# For an artifact that carries no calibrated threshold, as the built-in algorithm's does not.
-_UNCALIBRATED_THRESHOLD = 0.93
 
 
 class ReleaseRecordError(ToolkitError):
@@ -30,30 +30,6 @@ class ReleaseRecordError(ToolkitError):
 
 class NoSuchReleaseError(ToolkitError):
     """The release to go back to is not there."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """One trained and measured model, as Terraform reads it."""
-
-    model_data_url: str
-    model_sha256: str
-    inference_image: str
-    algorithm: str
-    classes: tuple[str, ...]
-    image_shape: str
-    threshold: float
-    accuracy: float
-    test_images: int
-    comparable: bool
-    dataset_sha256: str
-    source_revision: str
-    trained_at: str
-
-    @property
-    def identifier(self) -> str:
-        """When it was trained, and the beginning of the artifact's hash."""
-        return f"{datetime.fromisoformat(self.trained_at):%Y%m%d-%H%M%S}-{self.model_sha256[:7]}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +107,9 @@ class ReleaseRecord:
                 temporary.unlink()
 
 
-def release_of(staged: StagedDataset, model: TrainedModel, evaluation: Evaluation) -> Release:
+def release_of(
+    staged: StagedDataset, model: TrainedModel, evaluation: Evaluation, baseline: Baseline | None
+) -> Release:
     """Put together what is known of a model."""
     return Release(
         model_data_url=model.model_data_url,
@@ -140,13 +118,14 @@ def release_of(staged: StagedDataset, model: TrainedModel, evaluation: Evaluatio
         algorithm=model.algorithm,
         classes=staged.classes,
         image_shape=staged.image_shape,
-        threshold=round(model.properties.get("threshold", _UNCALIBRATED_THRESHOLD), 4),
+        threshold=round(model.properties.get("threshold", UNCALIBRATED_THRESHOLD), 4),
         accuracy=round(evaluation.accuracy, 4),
         test_images=evaluation.test_images,
         comparable=staged.comparable,
         dataset_sha256=staged.dataset_sha256,
         source_revision=source_revision(),
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        baseline=baseline.to_record() if baseline else None,
     )
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 import re
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress, TaskID
 
+from model_quality.artifact import Artifact, ArtifactUnreadableError
 from toolkit.cost import Bill
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
@@ -166,7 +162,12 @@ def _result(environment: Environment, job: Any, staged: StagedDataset, settings:
         )
     uri = job.model_artifacts.s3_model_artifacts
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    artifact = environment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    try:
+        artifact = Artifact.read(environment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ArtifactUnreadableError as error:
+        raise TrainingFailedError(
+            f"The job {job.training_job_name} left {uri}, but {error}.", "Train again; nothing is recorded."
+        ) from error
     metrics = job.final_metric_data_list if isinstance(job.final_metric_data_list, list) else []
     region = environment.client("s3").meta.region_name
     usd = settings.prices.usd(settings.instance_type, job.billable_time_in_seconds, region)
@@ -174,9 +175,9 @@ def _result(environment: Environment, job: Any, staged: StagedDataset, settings:
         job_name=job.training_job_name,
         algorithm=settings.algorithm,
         model_data_url=uri,
-        model_sha256=sha256(artifact).hexdigest(),
+        model_sha256=artifact.sha256,
         inference_image=inference_image(settings.algorithm, region),
-        properties=_model_properties(artifact),
+        properties=artifact.properties,
         hyperparameters={name: as_text(value) for name, value in hyperparameters_of(staged, settings).items()},
         bill=Bill(
             instance_type=settings.instance_type,
@@ -186,17 +187,6 @@ def _result(environment: Environment, job: Any, staged: StagedDataset, settings:
         ),
         metrics={metric.metric_name: metric.value for metric in metrics},
     )
-
-
-def _model_properties(artifact: bytes) -> dict[str, Any]:
-    """Read model.json out of the artifact without extracting anything to disk."""
-    with tarfile.open(fileobj=io.BytesIO(artifact)) as tar:
-        for member in tar:
-            if member.isfile() and Path(member.name).as_posix() == "model.json":
-                content = tar.extractfile(member)
-                properties: dict[str, Any] = json.load(content) if content else {}
-                return properties
-    return {}
 
 
 def _quieten_sdk() -> None:

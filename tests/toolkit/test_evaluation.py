@@ -10,58 +10,12 @@ from botocore.stub import ANY, Stubber
 from tests import trained_model
 from tests.trained_model import STAGED
 from toolkit import evaluation
-from toolkit.evaluation import EvaluationFailedError, evaluate, score
+from toolkit.evaluation import EvaluationFailedError, evaluate
 from toolkit.infrastructure import Foundation
 
 FOUNDATION = Foundation("vehicles", "arn:aws:kms:us-east-1:123456789012:key/1", "scones", "arn:aws:iam::1:role/train")
 MODEL = dataclasses.replace(trained_model.MODEL, job_name="job")
 NAME = "job-evaluation"
-
-
-def test_accuracy_and_confusion():
-    labels = {"a": 0, "b": 0, "c": 1, "d": 1, "e": 1}
-    answers = {"a": [0.9, 0.1], "b": [0.2, 0.8], "c": [0.1, 0.9], "d": [0.4, 0.6], "e": [0.0, 1.0]}
-    result = score(labels, answers, 2)
-    assert result.accuracy == pytest.approx(4 / 5)
-    assert result.test_images == 5
-    assert result.confusion == [[1, 1], [0, 3]]
-
-
-def test_three_classes():
-    result = score({"a": 2, "b": 1}, {"a": [0.1, 0.2, 0.7], "b": [0.5, 0.3, 0.2]}, 3)
-    assert result.accuracy == 0.5
-    assert result.confusion == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
-
-
-def test_answers_for_other_images_do_not_count():
-    assert score({"a": 0}, {"a": [1.0, 0.0], "other": [0.0, 1.0]}, 2).test_images == 1
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        [0.2, 0.3, 0.5],
-        [0.9],
-        [],
-        [[0.1, 0.9]],
-        [[0.1], [0.2, 0.7]],
-        [float("nan"), 0.5],
-        [float("inf"), 0.5],
-        [-3.1, 4.2],  # logits
-        ["bicycle", "motorcycle"],
-        {"predictions": [0.1, 0.9]},
-        "0.9",
-        None,
-    ],
-)
-def test_what_is_no_list_of_probabilities_is_refused(answer):
-    with pytest.raises(EvaluationFailedError, match=r"for a, not 2 probabilities\. Train again"):
-        score({"a": 0}, {"a": answer}, 2)
-
-
-def test_a_missing_answer_is_refused():
-    with pytest.raises(EvaluationFailedError, match="answered None for b"):
-        score({"a": 0, "b": 1}, {"a": [1.0, 0.0]}, 2)
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from model_quality.measures import Evaluation, Prediction
 from tests.trained_model import MODEL, STAGED, evaluation
 from toolkit import environment as environments
 from toolkit import model_card
 from toolkit.cost import Bill
 from toolkit.environment import Environment
-from toolkit.measures import Evaluation, Prediction
 from toolkit.model_card import Facts, ModelCardError
 from toolkit.releases import release_of
 
@@ -33,7 +33,7 @@ PROPERTIES = {
 def facts(measured: Evaluation | None = None, **changes: object) -> Facts:
     model = dataclasses.replace(MODEL, properties=PROPERTIES, **changes)
     measured = measured or evaluation(right=194, wrong=6, confidence=0.95)
-    return Facts(STAGED, model, measured, release_of(STAGED, model, measured))
+    return Facts(STAGED, model, measured, release_of(STAGED, model, measured, None))
 
 
 def card(known: Facts, picture: str | None = "r-mistakes.png") -> str:
@@ -152,7 +152,7 @@ def test_the_limits_follow_from_the_data():
 def test_of_the_built_in_algorithm_nothing_is_said_that_is_not_known():
     model = dataclasses.replace(MODEL, algorithm="image-classification", properties={})
     measured = evaluation(right=190, wrong=10)
-    text = card(Facts(STAGED, model, measured, release_of(STAGED, model, measured)))
+    text = card(Facts(STAGED, model, measured, release_of(STAGED, model, measured, None)))
     assert "not known; this artifact's confidences are not calibrated" in text
     assert "The default: this artifact carries no threshold of its own." in text
     assert "0.93 (this release)" in text
@@ -169,7 +169,7 @@ def test_four_classes_have_a_row_and_a_column_each():
         for label in range(4)
     )
     measured = Evaluation((*predictions, Prediction("wrong.png", 3, (0.1, 0.1, 0.6, 0.2))), classes=4)
-    text = card(Facts(staged, facts().model, measured, release_of(staged, facts().model, measured)))
+    text = card(Facts(staged, facts().model, measured, release_of(staged, facts().model, measured, None)))
     assert "| truck | 0.500 (95 %: 0.095 to 0.905) | 0 | 0 | 1 | 1 |" in text
     assert "| `wrong.png` | truck | automobile | 0.600 |" in text
 

@@ -12,19 +12,27 @@ from typing import Any
 
 from rich.table import Table
 
+from model_quality import capture as captured
+from model_quality.capture import Capture, Window
+from model_quality.drift import Baseline, Drift
+from model_quality.figures import summarize
+from model_quality.report import render, verdict_in_words
 from toolkit.environment import BUILD, Environment
 from toolkit.errors import ToolkitError
 from toolkit.infrastructure import Infrastructure
-from toolkit.monitoring.capture import Capture, Window, read
-from toolkit.monitoring.drift import Baseline, Drift, check
-from toolkit.monitoring.figures import summarize
-from toolkit.monitoring.report import draw, render, verdict_in_words
+from toolkit.monitoring import table as tables
+from toolkit.monitoring.plots import draw
+from toolkit.progress import progress_bar
 from toolkit.releases import ReleaseRecord
 
 # For captured data of a model of which nothing is known.
 DEFAULT_THRESHOLD = 0.93
 DATA_CAPTURE = "data_capture"  # as modules/inference_endpoint has it
 _DEFAULT_WINDOW = timedelta(hours=24)
+
+
+class CaptureUnreadableError(ToolkitError):
+    """The captured data cannot be listed."""
 
 
 class WindowEmptyError(ToolkitError):
@@ -198,23 +206,16 @@ def monitor(
         CaptureUnreadableError: the source cannot be listed.
         ReportNotWritableError: the folder cannot be written.
     """
-    capture = read(source, window, classes=classes, s3=s3)
-    table, measured = capture.table, capture.measured
-    drift = check(
-        baseline,
-        table["confidence"].tolist(),
-        table["class"].tolist(),
-        contents=table["content"].tolist(),
-        features=list(zip(measured["brightness"], measured["sharpness"], strict=True)),
-        feature_contents=measured["content"].tolist(),
-    )
+    capture = _read(source, window, classes, s3)
+    drift = capture.check(baseline)
     summary = summarize(capture, window, drift, threshold, release)
-    plots = draw(capture, drift, threshold)
+    table = tables.table_of(capture)
+    plots = draw(table, capture.classes, drift, threshold)
     report = out / "report.html"
     try:
-        capture.write(out)
+        tables.write(capture, table, out)
         for plot in plots:
-            (out / f"{plot.name}.png").write_bytes(plot.png)
+            (out / f"{plot.name}.png").write_bytes(plot.picture)
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         report.write_text(render(capture, drift, summary, plots, region=region), encoding="utf-8")
     except OSError as error:
@@ -222,3 +223,16 @@ def monitor(
             f"{out} cannot be written: {error.strerror}.", "Free some space or name another folder with --out."
         ) from error
     return Monitoring(capture, drift, summary, report)
+
+
+def _read(source: str, window: Window, classes: Sequence[str], s3: Any) -> Capture:
+    with progress_bar() as progress:
+        task = progress.add_task("Reading captured data", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        try:
+            return captured.read(source, window, classes=classes, s3=s3, progress=show)
+        except captured.CaptureUnreadableError as error:
+            raise CaptureUnreadableError(error.problem, error.remedy) from error

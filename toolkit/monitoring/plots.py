@@ -14,8 +14,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from toolkit.measures import Rate
-from toolkit.monitoring.drift import Drift, Signal
+from model_quality.drift import Drift, Signal
+from model_quality.measures import Rate
+from model_quality.report import Plot
 
 BLUE, VERMILLION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#767676"
 PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILLION, "#F0E442", BLACK)
@@ -30,6 +31,43 @@ _MOST_TICKS = 6
 _SMALL_PLOTS = 2  # in a row
 
 Array = npt.NDArray[Any]
+
+
+def draw(table: pd.DataFrame, names: Sequence[str], drift: Drift, threshold: float) -> list[Plot]:
+    """Draw all of the report's plots."""
+    classes = len(names)
+    return [
+        Plot(
+            "confidence",
+            "How sure the model was",
+            "Images by confidence; from the threshold on they are accepted.",
+            confidence_histogram(table, threshold, classes),
+        ),
+        Plot(
+            "confidence_over_time",
+            "Every image over time",
+            "A dot is an accepted image, a cross one that a person has to look at.",
+            confidence_over_time(table, threshold, classes),
+        ),
+        Plot(
+            "accept_rate",
+            "Accepted images over time",
+            "The share of accepted images, rolling; the truth lies in the band 95 times of 100 (Wilson).",
+            accept_rate(table, threshold),
+        ),
+        Plot(
+            "class_balance",
+            "Classes over time",
+            "What the model took the images for, as shares.",
+            class_balance(table, names),
+        ),
+        Plot(
+            "drift",
+            "Now, against the release's baseline",
+            "Shares of the images in each bin. Hatched: certainly another distribution.",
+            drift_against_baseline(drift),
+        ),
+    ]
 
 
 def confidence_histogram(table: pd.DataFrame, threshold: float, classes: int) -> bytes:

@@ -4,10 +4,10 @@ import json
 
 import pytest
 from browser import chromium
-from capture_files import CLASSES, SCORES, line, png
 
-from toolkit.monitoring.capture import Window
-from toolkit.monitoring.drift import Baseline
+from model_quality.capture import Window
+from model_quality.drift import Baseline
+from tests.capture_files import CLASSES, SCORES, line, png
 from toolkit.monitoring.monitor import monitor
 
 OVERLAPS = """() => {

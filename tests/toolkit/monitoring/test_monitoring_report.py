@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from capture_files import CLASSES, SCORES, line, png
 from PIL import Image
 
-from toolkit.measures import Rate
+from model_quality.capture import Window
+from model_quality.drift import Baseline
+from model_quality.measures import Rate
+from model_quality.report import link
+from tests.capture_files import CLASSES, SCORES, line, png
 from toolkit.monitoring import monitor as monitoring
-from toolkit.monitoring.capture import Window
-from toolkit.monitoring.drift import Baseline
 from toolkit.monitoring.monitor import (
     BaselineUnreadableError,
     ReportNotWritableError,
@@ -21,7 +22,6 @@ from toolkit.monitoring.monitor import (
     monitor,
     watch,
 )
-from toolkit.monitoring.report import link
 
 REQUIRED = {"records", "damaged", "files", "accepted", "accept_rate", "classes", "psi", "verdict"}
 PLOTS = ("confidence", "confidence_over_time", "accept_rate", "class_balance", "drift")

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from toolkit.errors import ToolkitError
+from PIL import Image, ImageStat
 
 # Brightness and sharpness are measured on so small a picture: about what the model sees of a photo of any size.
 _SIDE = 32
@@ -35,11 +32,8 @@ _LATENCY = re.compile(r"latency_ms=(\d+(?:\.\d+)?)")
 Document = dict[str, Any]
 
 
-class LineDamagedError(ToolkitError):
+class LineDamagedError(Exception):
     """A line of a capture file that holds no usable record. Whoever reads the file counts it and goes on."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem, "The line is left out.")
 
 
 class Picture:
@@ -197,9 +191,14 @@ def image_features(image: bytes) -> tuple[float, float] | None:
     if decoded is None:
         return None
     small = decoded.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    grey = np.asarray(small, np.float64) / 255
-    neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float(grey.mean()), float(np.abs(4 * grey[1:-1, 1:-1] - neighbours).mean())
+    grey = small.tobytes()
+    inner = range(1, _SIDE - 1)
+    laplacian = (
+        abs(4 * grey[place] - grey[place - 1] - grey[place + 1] - grey[place - _SIDE] - grey[place + _SIDE])
+        for row in inner
+        for place in range(row * _SIDE + 1, (row + 1) * _SIDE - 1)
+    )
+    return ImageStat.Stat(small).mean[0] / 255, sum(laplacian) / 255 / len(inner) ** 2
 
 
 def _object(record: Document, name: str) -> Document:

@@ -1,4 +1,4 @@
-"""Reads captured requests and answers of a window, from S3 or from a folder, into one table."""
+"""Reads captured requests and answers of a window, from S3 or from a folder, into columns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-import pandas as pd
 from botocore.exceptions import BotoCoreError, ClientError
 
-from toolkit.errors import ToolkitError
-from toolkit.monitoring.records import LineDamagedError, Picture, Row, image_features, parse_line
-from toolkit.progress import progress_bar
+from model_quality.drift import Baseline, Drift, check
+from model_quality.records import LineDamagedError, Picture, Row, image_features, parse_line
 
 LEAST_SURE = 24
 _SUFFIX = ".jsonl"
@@ -31,8 +28,13 @@ T = TypeVar("T")
 _DEPTH = 3  # from s3://bucket/data_capture/ down to the years: endpoint, variant, year
 
 
-class CaptureUnreadableError(ToolkitError):
-    """The captured data cannot be listed."""
+class CaptureUnreadableError(Exception):
+    """The captured data cannot be listed: what is wrong, and what to do about it."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,19 @@ class UnsureImage:
     image: bytes
 
 
+COLUMNS = (
+    *("event_id", "item", "time", "class", "confidence", "latency_ms", "width", "height", "bytes"),
+    *("brightness", "sharpness", "content", "file", "line"),
+)
+
+
 @dataclass(frozen=True)
 class Capture:
     """What was captured in a window.
 
     Attributes:
-        table: a row for each image; see `COLUMNS`, and `score_<class>` for each class.
+        columns: each of `COLUMNS` with a value for each image, in the order of time; None where it is not known.
+        scores: of each image, the probability of each class.
         classes: their names, in the order of the scores.
         files: how many files were read.
         outside: records of these files that lie outside of the window.
@@ -123,50 +132,44 @@ class Capture:
         least_sure: the images with the least confidence, ascending, each picture once.
     """
 
-    table: pd.DataFrame
+    columns: dict[str, list[Any]]
+    scores: list[list[float]]
     classes: tuple[str, ...]
     files: int
     outside: int
     damaged: list[Damage] = field(default_factory=list)
     least_sure: list[UnsureImage] = field(default_factory=list)
 
-    @property
-    def measured(self) -> pd.DataFrame:
-        """The rows whose image was measured."""
-        return self.table[self.table["brightness"].notna()]
+    def __len__(self) -> int:
+        return len(self.scores)
 
-    def write(self, directory: Path) -> None:
-        """Write captures.parquet, captures.csv and, where lines are damaged, damaged.csv."""
-        directory.mkdir(parents=True, exist_ok=True)
-        self.table.to_parquet(directory / "captures.parquet", index=False)
-        self.table.to_csv(directory / "captures.csv", index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
-        damaged = directory / "damaged.csv"
-        if self.damaged:
-            pd.DataFrame(self.damaged, columns=["file", "line", "reason"]).to_csv(damaged, index=False)
-        else:
-            damaged.unlink(missing_ok=True)
-
-
-# Explicit, so that an empty window has the types of a full one.
-COLUMNS: dict[str, Any] = {
-    "event_id": "string",
-    "item": "int16",
-    "time": "datetime64[us, UTC]",
-    "class": "category",
-    "confidence": "float64",
-    "latency_ms": "float64",
-    "width": "Int32",
-    "height": "Int32",
-    "bytes": "Int32",
-    "brightness": "float64",
-    "sharpness": "float64",
-    "content": "string",
-    "file": "category",
-    "line": "int32",
-}
+    def check(self, baseline: Baseline | None) -> Drift:
+        """Compare with what a release's model said, and saw, on validation."""
+        measured = [
+            (content, (bright, sharp))
+            for content, bright, sharp in zip(
+                *(self.columns[name] for name in ("content", "brightness", "sharpness")), strict=True
+            )
+            if bright is not None
+        ]
+        return check(
+            baseline,
+            self.columns["confidence"],
+            self.columns["class"],
+            contents=self.columns["content"],
+            features=[features for _, features in measured],
+            feature_contents=[content for content, _ in measured],
+        )
 
 
-def read(source: str, window: Window, *, classes: Sequence[str] = (), s3: Any = None) -> Capture:
+def read(
+    source: str,
+    window: Window,
+    *,
+    classes: Sequence[str] = (),
+    s3: Any = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Capture:
     """Read all captured records of a window.
 
     Args:
@@ -174,6 +177,7 @@ def read(source: str, window: Window, *, classes: Sequence[str] = (), s3: Any = 
         window: which records; in S3 only its hours are listed.
         classes: in the order of the scores; without them they are called class_0, class_1 …
         s3: a boto3 client with time limits, for a source in S3.
+        progress: is told, after each file, how many were read and how many there are.
 
     Raises:
         CaptureUnreadableError: the source is not there, or may not be listed.
@@ -181,11 +185,11 @@ def read(source: str, window: Window, *, classes: Sequence[str] = (), s3: Any = 
     origin = _Bucket(source, s3) if source.startswith("s3://") else _Folder(source)
     names = origin.list(window)
     reading = _Reading(tuple(classes))
-    with progress_bar() as progress, ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        task = progress.add_task("Reading captured data", total=len(names))
-        for content in _in_order(pool, partial(_read_file, origin, window), names):
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        for done, content in enumerate(_in_order(pool, partial(_read_file, origin, window), names), start=1):
             reading.add(content)
-            progress.advance(task)
+            if progress:
+                progress(done, len(names))
     return reading.capture(len(names))
 
 
@@ -301,7 +305,7 @@ def _read_file(origin: _Origin, window: Window, name: str, measured: int) -> _Fi
             try:
                 rows = parse_line(line)
             except LineDamagedError as error:
-                content.damaged.append(Damage(name, number, error.problem))
+                content.damaged.append(Damage(name, number, str(error)))
                 continue
             if not window.holds(rows[0].time):
                 content.outside += len(rows)
@@ -359,12 +363,11 @@ class _Reading:
                 self._show(accepted[place], content.name, line, image)
 
     def capture(self, files: int) -> Capture:
-        table = pd.DataFrame({name: _typed(name, values, self._classes) for name, values in self._columns.items()})
-        scores = np.asarray(self._scores, np.float64).reshape(len(table), len(self._classes))
-        for place, name in enumerate(self._classes):
-            table.insert(table.columns.get_loc("latency_ms"), f"score_{name}", scores[:, place])
+        keys = list(zip(*(self._columns[name] for name in ("time", "file", "line", "item")), strict=True))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
         return Capture(
-            table=table.sort_values(["time", "file", "line", "item"], ignore_index=True),
+            columns={name: [values[place] for place in order] for name, values in self._columns.items()},
+            scores=[self._scores[place] for place in order],
             classes=self._classes,
             files=files,
             outside=self._outside,
@@ -377,14 +380,6 @@ class _Reading:
         prediction = self._classes[row.scores.index(confidence)]
         found = UnsureImage(confidence, prediction, row.event_id, row.time, file, line, row.content, image.decode())
         self._unsure.offer(row.content, confidence, found)
-
-
-def _typed(name: str, values: list[Any], classes: tuple[str, ...]) -> pd.Series:
-    if name == "class":
-        return pd.Series(pd.Categorical(values, categories=list(classes)))
-    if name == "time":
-        return pd.Series(np.array([time.replace(tzinfo=None) for time in values], "datetime64[us]")).dt.tz_localize(UTC)
-    return pd.Series(values, dtype=COLUMNS[name])
 
 
 def _in_order(

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from capture_files import line, png, record
 from PIL import Image, ImageFilter
 
-from toolkit.monitoring.records import LineDamagedError, Picture, image_features, image_size, parse_line
+from model_quality.records import LineDamagedError, Picture, image_features, image_size, parse_line
+from tests.capture_files import line, png, record
 
 
 def encoded(text: str) -> str:

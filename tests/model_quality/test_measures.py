@@ -1,7 +1,7 @@
 import pytest
 
+from model_quality.measures import Evaluation, Prediction, Rate
 from tests.trained_model import evaluation
-from toolkit.measures import Evaluation, Prediction, Rate
 
 
 def predicted(*answers: tuple[int, tuple[float, ...]]) -> Evaluation:

@@ -2,14 +2,13 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from botocore.exceptions import ClientError
-from capture_files import CLASSES, line, png
 
 from benchmarks.capture import write_captures
-from toolkit.monitoring import capture
-from toolkit.monitoring.capture import COLUMNS, CaptureUnreadableError, Window, read
+from model_quality import capture
+from model_quality.capture import CaptureUnreadableError, Window, read
+from tests.capture_files import CLASSES, line, png
 
 REAL_FILES = Path(__file__).parents[4] / "shared" / "data" / "capture"
 PREFIX = "data_capture/scones/AllTraffic/"
@@ -26,11 +25,11 @@ def test_every_record_of_every_file_is_read(tmp_path):
     write(tmp_path, "deep/er/b.jsonl", line([0.4, 0.6], event="b1", time="2026-11-20T09:00:00Z"))
     write(tmp_path, "note.txt", "no capture")
     found = read(str(tmp_path), Window(), classes=CLASSES)
-    assert found.table["event_id"].tolist() == ["b1", "a1", "a2"]
-    assert found.table["class"].tolist() == ["motorcycle", "bicycle", "motorcycle"]
-    assert found.table["confidence"].tolist() == [0.6, 0.9, 0.8]
-    assert found.table["score_motorcycle"].tolist() == [0.6, 0.1, 0.8]
-    assert found.table["width"].tolist() == [32, 32, 32]
+    assert found.columns["event_id"] == ["b1", "a1", "a2"]
+    assert found.columns["class"] == ["motorcycle", "bicycle", "motorcycle"]
+    assert found.columns["confidence"] == [0.6, 0.9, 0.8]
+    assert [scores[1] for scores in found.scores] == [0.6, 0.1, 0.8]
+    assert found.columns["width"] == [32, 32, 32]
     assert (found.files, found.damaged, found.outside) == (2, [], 0)
 
 
@@ -39,7 +38,7 @@ def test_no_record_is_lost(tmp_path, kind):
     folder = REAL_FILES if kind == "real" else tmp_path
     write_captures(tmp_path, 150)
     found = read(str(folder), Window(), classes=CLASSES)
-    assert len(found.table) == sum(len(file.read_text().splitlines()) for file in folder.rglob("*.jsonl")) > 20
+    assert len(found) == sum(len(file.read_text().splitlines()) for file in folder.rglob("*.jsonl")) > 20
     assert not found.damaged
 
 
@@ -48,7 +47,7 @@ def test_damaged_lines_are_named_and_the_rest_is_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.jsonl")  # not a file: it would be waited for
     (tmp_path / "gone.jsonl").symlink_to(tmp_path / "nowhere")
     found = read(str(tmp_path), Window(), classes=CLASSES)
-    assert found.table["event_id"].tolist() == ["a1", "a3"]
+    assert found.columns["event_id"] == ["a1", "a3"]
     assert [(Path(damage.file).name, damage.line) for damage in found.damaged] == [("a.jsonl", 2), ("a.jsonl", 4)]
     assert "no JSON" in found.damaged[0].reason
     assert found.damaged[1].reason == "3 probabilities for 2 classes"
@@ -60,29 +59,8 @@ def test_the_window_counts_what_it_leaves_out_and_skips_other_hours(tmp_path):
         write(tmp_path, f"2026/11/20/{hour:02}/30-00-000-x.jsonl", line(event=f"at {hour}", time=time))
     window = Window(datetime(2026, 11, 20, 9, 45, tzinfo=UTC), datetime(2026, 11, 20, 11, tzinfo=UTC))
     found = read(str(tmp_path), window)
-    assert found.table["event_id"].tolist() == ["at 10"]
+    assert found.columns["event_id"] == ["at 10"]
     assert (found.files, found.outside) == (3, 2)  # 12 may hold a late record of 11; 8 cannot
-
-
-def test_an_empty_window_has_the_types_of_a_full_one(tmp_path):
-    write(tmp_path, "a.jsonl", line())
-    full = read(str(tmp_path), Window(), classes=CLASSES)
-    empty = read(str(tmp_path), Window(datetime(2027, 1, 1, tzinfo=UTC)), classes=CLASSES)
-    assert len(empty.table) == 0
-    for name in COLUMNS.keys() - {"file"}:  # its categories are the files
-        assert empty.table[name].dtype == full.table[name].dtype, name
-
-
-def test_parquet_and_csv_hold_the_same_table(tmp_path):
-    write(tmp_path / "in", "a.jsonl", line(), "damaged\n")
-    found = read(str(tmp_path / "in"), Window(), classes=CLASSES)
-    found.write(tmp_path / "out")
-    parquet = pd.read_parquet(tmp_path / "out" / "captures.parquet")
-    pd.testing.assert_frame_equal(parquet, found.table)
-    csv = pd.read_csv(tmp_path / "out" / "captures.csv")
-    assert csv.columns.tolist() == parquet.columns.tolist()
-    assert csv["time"].tolist() == ["2026-11-20T10:15:00Z"]
-    assert pd.read_csv(tmp_path / "out" / "damaged.csv")["line"].tolist() == [2]
 
 
 def test_the_least_sure_images_are_kept_once_each(tmp_path):
@@ -101,7 +79,7 @@ def test_a_missing_folder_is_an_error(tmp_path):
 def test_ten_thousand_records_take_seconds(tmp_path):
     write_captures(tmp_path, 10_000)
     began = datetime.now(UTC)
-    assert len(read(str(tmp_path), Window()).table) == 10_000
+    assert len(read(str(tmp_path), Window())) == 10_000
     assert datetime.now(UTC) - began < timedelta(seconds=10)
 
 
@@ -109,9 +87,10 @@ def test_images_of_all_files_are_measured_evenly(tmp_path, monkeypatch):
     monkeypatch.setattr(capture, "_MEASURED_IMAGES", 6)
     for place in range(12):
         write(tmp_path, f"{place:02}.jsonl", *[line(event=f"{place} {number}") for number in range(3)])
-    measured = read(str(tmp_path), Window()).measured
+    columns = read(str(tmp_path), Window()).columns
+    measured = [file for file, bright in zip(columns["file"], columns["brightness"], strict=True) if bright is not None]
     assert len(measured) == 6
-    assert measured["file"].nunique() == 6
+    assert len(set(measured)) == 6
 
 
 class Storage:
@@ -173,8 +152,8 @@ def test_s3_lists_and_fetches_only_the_hours_of_the_window(uri):
     s3 = storage()
     window = Window(datetime(2026, 11, 19, 10, tzinfo=UTC), datetime(2026, 11, 20, 4, tzinfo=UTC))
     found = read(uri, window, s3=s3)
-    assert found.table["event_id"].tolist() == ["19 10", "20 3"]
-    assert found.table["file"].tolist()[0] == f"s3://scones/{PREFIX}2026/11/19/10/15-00-000-x.jsonl"
+    assert found.columns["event_id"] == ["19 10", "20 3"]
+    assert found.columns["file"][0] == f"s3://scones/{PREFIX}2026/11/19/10/15-00-000-x.jsonl"
     assert len(s3.fetched) == 2
     assert len(s3.listed) == 3  # these, and the one that shows that the window is over
 
@@ -183,7 +162,7 @@ def test_a_file_that_may_not_be_fetched_is_named():
     s3 = storage()
     s3.objects[f"{PREFIX}2026/11/18/03/15-00-000-x.jsonl"] = "denied"
     found = read(f"s3://scones/{PREFIX}", Window(), s3=s3)
-    assert len(found.table) == 7
+    assert len(found) == 7
     assert found.damaged[0].line == 0
     assert "AccessDenied" in found.damaged[0].reason
 

@@ -2,10 +2,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from capture_files import CLASSES, SCORES
 
 from benchmarks.capture import false_alarms
-from toolkit.monitoring.drift import (
+from model_quality.drift import (
     DRIFT,
     MINIMUM_RECORDS,
     NO_BASELINE,
@@ -18,6 +17,7 @@ from toolkit.monitoring.drift import (
     psi,
     two_sample_p_value,
 )
+from tests.capture_files import CLASSES, SCORES
 
 MOTORCYCLE = 1
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from toolkit.monitoring import plots
-from toolkit.monitoring.capture import Capture, Damage, UnsureImage
-from toolkit.monitoring.drift import DRIFT, MINIMUM_RECORDS, NO_BASELINE, NO_DRIFT, Drift
-from toolkit.monitoring.records import decode_image
+from model_quality.capture import Capture, Damage, UnsureImage
+from model_quality.drift import DRIFT, MINIMUM_RECORDS, NO_BASELINE, NO_DRIFT, Drift
+from model_quality.records import decode_image
 
 _THUMBNAIL = 160
 _SHOWN_DAMAGES = 20
+_SHOWN_SIZES = 3
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --line: #d0d0d0; --quiet: #595959; }
@@ -56,50 +56,15 @@ class Plot:
         name: of its file, without the ending.
         title: what it shows.
         meaning: how to read it.
-        png: the picture.
+        picture: the file.
+        media_type: of the picture.
     """
 
     name: str
     title: str
     meaning: str
-    png: bytes
-
-
-def draw(capture: Capture, drift: Drift, threshold: float) -> list[Plot]:
-    """Draw all plots."""
-    table, classes = capture.table, len(capture.classes)
-    return [
-        Plot(
-            "confidence",
-            "How sure the model was",
-            "Images by confidence; from the threshold on they are accepted.",
-            plots.confidence_histogram(table, threshold, classes),
-        ),
-        Plot(
-            "confidence_over_time",
-            "Every image over time",
-            "A dot is an accepted image, a cross one that a person has to look at.",
-            plots.confidence_over_time(table, threshold, classes),
-        ),
-        Plot(
-            "accept_rate",
-            "Accepted images over time",
-            "The share of accepted images, rolling; the truth lies in the band 95 times of 100 (Wilson).",
-            plots.accept_rate(table, threshold),
-        ),
-        Plot(
-            "class_balance",
-            "Classes over time",
-            "What the model took the images for, as shares.",
-            plots.class_balance(table, capture.classes),
-        ),
-        Plot(
-            "drift",
-            "Now, against the release's baseline",
-            "Shares of the images in each bin. Hatched: certainly another distribution.",
-            plots.drift_against_baseline(drift),
-        ),
-    ]
+    picture: bytes
+    media_type: str = "image/png"
 
 
 def verdict_in_words(drift: Drift, summary: Mapping[str, Any]) -> tuple[str, str]:
@@ -144,7 +109,8 @@ def render(
     release = f"Release {summary['release']}. " if summary["release"] else ""
     period = f"{_moment(summary['first'])} to {_moment(summary['last'])}" if summary["records"] else "no record"
     figures = "".join(
-        f'<figure id="{plot.name}"><img src="{_data_uri(plot.png)}" alt="{_text(f"{plot.title}. {plot.meaning}")}">'
+        f'<figure id="{plot.name}"><img src="{_data_uri(plot.picture, plot.media_type)}" '
+        f'alt="{_text(f"{plot.title}. {plot.meaning}")}">'
         f"<figcaption><strong>{_text(plot.title)}.</strong> {_text(plot.meaning)}</figcaption></figure>"
         for plot in drawn
     )
@@ -163,7 +129,7 @@ def render(
 <main>
 <section class="verdict {summary["verdict"]}" role="status"><strong>{_text(headline)}</strong>
 <p>{_text(advice)}</p></section>
-<section><h2>Figures</h2><div class="scroll"><table>{_figures(capture, drift, summary)}</table></div></section>
+<section><h2>Figures</h2><div class="scroll"><table>{_figures(drift, summary)}</table></div></section>
 <section><h2>Plots</h2><div class="plots">{figures}</div></section>
 {_unsure(capture.least_sure, region)}
 {_damages(capture.damaged)}
@@ -189,7 +155,7 @@ _SAID = {
 }
 
 
-def _figures(capture: Capture, drift: Drift, summary: Mapping[str, Any]) -> str:
+def _figures(drift: Drift, summary: Mapping[str, Any]) -> str:
     low, high = summary["accept_rate_interval"]
     rows = [("records", f"{summary['records']:,} in {summary['files']:,} files")]
     rows.append(("damaged lines", f"{summary['damaged']:,}"))
@@ -204,7 +170,7 @@ def _figures(capture: Capture, drift: Drift, summary: Mapping[str, Any]) -> str:
             for name, count in summary["classes"].items()
         ]
         rows.append(("worth independent images", f"{summary['independent']:,.0f}"))
-        rows.append(("image sizes", _sizes(capture)))
+        rows.append(("image sizes", _sizes(summary["image_sizes"])))
     rows.append(("threshold", f"{summary['threshold']:g}"))
     if summary["latency_ms"]:
         rows.append(("latency", "p50 {p50:.0f} ms, p99 {p99:.0f} ms".format(**summary["latency_ms"])))
@@ -220,13 +186,11 @@ def _figures(capture: Capture, drift: Drift, summary: Mapping[str, Any]) -> str:
     return "".join(f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in rows)
 
 
-def _sizes(capture: Capture) -> str:
-    table = capture.table.dropna(subset=["width"])
-    if table.empty:
+def _sizes(sizes: Sequence[tuple[int, int, int]]) -> str:
+    if not sizes:
         return "not captured"
-    counts = table.groupby(["width", "height"]).size().sort_values(ascending=False)
-    shown = ", ".join(f"{width} x {height} ({count:,})" for (width, height), count in counts.head(3).items())
-    return shown + (f" and {len(counts) - 3} more" if len(counts) > 3 else "")  # noqa: PLR2004
+    shown = ", ".join(f"{width} x {height} ({count:,})" for width, height, count in sizes[:_SHOWN_SIZES])
+    return shown + (f" and {len(sizes) - _SHOWN_SIZES} more" if len(sizes) > _SHOWN_SIZES else "")
 
 
 def _unsure(images: Sequence[UnsureImage], region: str) -> str:
@@ -280,8 +244,8 @@ def _moment(text: str) -> str:
     return f"{text[:16].replace('T', ' ')} UTC"
 
 
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _data_uri(picture: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(picture).decode()}"
 
 
 def _text(text: str) -> str:

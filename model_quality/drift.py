@@ -1,7 +1,4 @@
-"""Has what the model sees, or says, changed? Two-sample tests of a window against the release's baseline.
-
-Imports nothing that must be installed, so that a function in the cloud can carry this file as it is.
-"""
+"""Has what the model sees, or says, changed? Two-sample tests of a window against the release's baseline."""
 
 from __future__ import annotations
 

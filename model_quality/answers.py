@@ -1,0 +1,75 @@
+"""A model's answers on the test split, as a batch transform job leaves them in S3, against the labels of test.lst."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from model_quality.measures import Evaluation, Prediction
+
+_AT_ONCE = 8
+
+
+class AnswersUnusableError(Exception):
+    """An answer is missing, or is something else than probabilities."""
+
+
+def labels(s3: Any, bucket: str) -> dict[str, int]:
+    """Read test.lst: the class of each test image, by file name."""
+    body = s3.get_object(Bucket=bucket, Key="test.lst")["Body"].read().decode()
+    rows = (line.split("\t") for line in body.splitlines())
+    return {name: int(label) for _, label, name in rows}
+
+
+def read(s3: Any, bucket: str, prefix: str, names: Iterable[str]) -> dict[str, Any]:
+    """Read the answer for each image, from `<prefix>/<image>.out`.
+
+    Raises:
+        AnswersUnusableError: one cannot be read.
+    """
+
+    def fetch(name: str) -> Any:
+        key = f"{prefix.rstrip('/')}/{name}.out"
+        try:
+            return json.load(s3.get_object(Bucket=bucket, Key=key)["Body"])
+        except (BotoCoreError, ClientError, ValueError) as error:
+            raise AnswersUnusableError(f"The answer s3://{bucket}/{key} cannot be read: {error}") from error
+
+    names = list(names)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(zip(names, pool.map(fetch, names), strict=True))
+
+
+def score(labels: dict[str, int], answers: dict[str, Any], classes: int) -> Evaluation:
+    """Compare answers with labels, both by file name.
+
+    Args:
+        labels: index of the class.
+        answers: probabilities in class order, shape (classes,).
+        classes: how many there are.
+
+    Raises:
+        AnswersUnusableError: an answer is missing, or is something else.
+    """
+    predictions = []
+    for name, label in labels.items():
+        answer = answers.get(name)
+        if not _are_probabilities(answer, classes):
+            raise AnswersUnusableError(
+                f"The model answered {str(answer)[:200]} for {name}, not {classes} probabilities."
+            )
+        predictions.append(Prediction(name, label, tuple(map(float, answer))))  # type: ignore[arg-type]
+    return Evaluation(tuple(predictions), classes)
+
+
+def _are_probabilities(answer: object, classes: int) -> bool:
+    # A bool is no number here, and NaN is not between anything.
+    return (
+        isinstance(answer, list)
+        and len(answer) == classes
+        and all(type(value) in (int, float) and 0 <= value <= 1 for value in answer)
+    )
