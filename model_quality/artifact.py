@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -54,5 +55,5 @@ class Artifact:
             if not isinstance(properties, dict):
                 raise ArtifactUnreadableError(f"{_PROPERTIES} holds no object")
             return cls(hashlib.sha256(archive).hexdigest(), properties, found.get(_CARD, b"").decode())
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
             raise ArtifactUnreadableError(f"the artifact cannot be read: {error}") from error

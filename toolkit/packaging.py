@@ -2,11 +2,16 @@
 
 Terraform compares a zip's hash with the deployed one, so a zip that differs without a reason would be a deployment
 without a reason.
+
+A zip holds the function's own folder, what its requirements.txt names, and those modules of `model_quality` that it
+imports: the one package of the project that is made to run in a function as it does here.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -27,6 +32,7 @@ MAX_ZIP_BYTES = 52_428_800
 MAX_UNZIPPED_BYTES = 262_144_000
 
 PIP_TIMEOUT_SECONDS = 300
+SHARED_PACKAGE = "model_quality"
 NOT_PACKAGED = {"event.json", "expected.json", "requirements.txt"}
 # What the installer writes about the installation; the wheel itself has none of it, or has it in another form.
 INSTALLER_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
@@ -89,6 +95,10 @@ class InstallationTimedOutError(DependenciesNotInstalledError):
     """pip took too long."""
 
 
+class ImportNotPackagedError(PackagingError):
+    """A function imports what its zip will not hold."""
+
+
 class FolderUnusableError(PackagingError):
     """A folder cannot be read or written."""
 
@@ -107,7 +117,7 @@ def package(target: Target, output_directory: Path, functions_directory: Path = 
     Args:
         target: Where the functions will run: `AWS_TARGET`, or `local_target()`.
         output_directory: Where the zips go; made if need be.
-        functions_directory: Has a folder with a handler.py for each function.
+        functions_directory: Has a folder with a handler.py for each function. Beside it lie the project's packages.
 
     Returns:
         The path of each function's zip by the function's name.
@@ -128,7 +138,9 @@ def package(target: Target, output_directory: Path, functions_directory: Path = 
 def _package_function(folder: Path, target: Target, output_directory: Path) -> Path:
     path = output_directory / f"{folder.name}.zip"
     inputs_path = output_directory / f"{folder.name}.zip.inputs"
-    inputs = _hash_inputs(folder, target)
+    sources = _source_files(folder)
+    sources = _shared_files(sources, folder.parent.parent) | sources
+    inputs = _hash_inputs(sources, folder / "requirements.txt", target)
     if path.is_file() and inputs_path.is_file() and inputs_path.read_text() == _stamp(inputs, path):
         return path
 
@@ -137,7 +149,7 @@ def _package_function(folder: Path, target: Target, output_directory: Path) -> P
             with console.status(f"Installing what {folder.name} depends on"):
                 _install(folder / "requirements.txt", target, Path(dependencies))
         # The function's own files come last: no dependency may replace them.
-        files = _dependency_files(Path(dependencies)) | _source_files(folder)
+        files = _dependency_files(Path(dependencies)) | sources
         unzipped_bytes = sum(file.stat().st_size for file in files.values())
         # In the same folder, because a replacement is atomic only within one file system.
         unfinished = output_directory / f".{folder.name}.{os.getpid()}.zip"
@@ -152,9 +164,9 @@ def _package_function(folder: Path, target: Target, output_directory: Path) -> P
     return path
 
 
-def _hash_inputs(folder: Path, target: Target) -> str:
+def _hash_inputs(sources: dict[str, Path], requirements: Path, target: Target) -> str:
     """Hashes everything that decides what the zip contains, this module's own rules included."""
-    inputs = {**_source_files(folder), "requirements.txt": folder / "requirements.txt", "packaging": Path(__file__)}
+    inputs = {**sources, "requirements.txt": requirements, "packaging": Path(__file__)}
     digest = hashlib.sha256(repr(target).encode())
     for name, file in sorted(inputs.items()):
         content = file.read_bytes() if file.is_file() else b""
@@ -204,6 +216,72 @@ def _source_files(folder: Path) -> dict[str, Path]:
         # Editors and linters leave hidden files and folders behind.
         if name not in NOT_PACKAGED and not any(part.startswith(".") for part in name.split("/"))
     }
+
+
+def _shared_files(own: dict[str, Path], project: Path) -> dict[str, Path]:
+    """Finds the modules of the shared package that a function's own files import, directly or through one another.
+
+    Args:
+        own: The function's files.
+        project: The folder that holds the project's packages.
+
+    Raises:
+        ImportNotPackagedError: They import anything else of the project, or a module that is not there.
+    """
+    shared: dict[str, Path] = {}
+    own_modules = {name.partition("/")[0].removesuffix(".py") for name in own}
+    waiting = [(name, file) for name, file in own.items() if file.suffix == ".py"]
+    while waiting:
+        name, file = waiting.pop()
+        for module in _imports(name, file):
+            top = module.partition(".")[0]
+            if top in own_modules:
+                continue
+            if top == SHARED_PACKAGE:
+                found = _module_files(module, project)
+                waiting += [(path, found[path]) for path in found.keys() - shared.keys()]
+                shared |= found
+            elif (project / f"{top}.py").is_file() or any((project / top).glob("*.py")):
+                raise ImportNotPackagedError(
+                    f"{file} imports {module}, which no function's zip holds.",
+                    f"Move what it needs to {SHARED_PACKAGE}: of the project, a function may import that alone.",
+                )
+    return shared
+
+
+def _imports(name: str, file: Path) -> Iterator[str]:
+    """Yields the absolute name of each module that a file may import, of whatever `from` takes out of it too."""
+    try:
+        tree = ast.parse(file.read_bytes(), file)
+    except (SyntaxError, ValueError) as error:
+        raise ImportNotPackagedError(f"{file} is no Python: {error}.", "Correct the file.") from error
+    package = name.split("/")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            around = package[: len(package) - node.level + 1] if node.level else []
+            yield from (".".join(filter(None, [*around, node.module, alias.name])) for alias in node.names)
+
+
+def _module_files(module: str, project: Path) -> dict[str, Path]:
+    """Finds a module, and the packages around it; the name's last part may also be one that a module defines.
+
+    Raises:
+        ImportNotPackagedError: There is no such module.
+    """
+    files: dict[str, Path] = {}
+    names = list(itertools.accumulate(module.split("."), "{}/{}".format))
+    for name in names:
+        path = next((path for path in (f"{name}/__init__.py", f"{name}.py") if (project / path).is_file()), None)
+        if path is None and (name != names[-1] or not files):
+            raise ImportNotPackagedError(f"{project} has no module {module}.", "Correct the import.")
+        if path is None:
+            break
+        files[path] = project / path
+        if not path.endswith("/__init__.py"):
+            break
+    return files
 
 
 def _dependency_files(directory: Path) -> dict[str, Path]:

@@ -136,7 +136,7 @@ def source_revision() -> str:
     """
     try:
         commit = _git("describe", "--always", "--dirty", "--abbrev=7", "--exclude=*")
-        new = _git("ls-files", "--others", "--exclude-standard", "--", "model_src", "toolkit")
+        new = _git("ls-files", "--others", "--exclude-standard", "--", "model_quality", "model_src", "toolkit")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{commit}-dirty" if new and not commit.endswith("-dirty") else commit

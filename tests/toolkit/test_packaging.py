@@ -65,6 +65,30 @@ def pip(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return calls
 
 
+@pytest.fixture
+def shared(functions: Path, pip: list[list[str]]) -> Path:
+    """The package whose modules a function may import, beside other code of the project."""
+    for name, source in {
+        "model_quality/__init__.py": "",
+        "model_quality/capture.py": "from model_quality import records\nfrom .deep.inner import Inner\n",
+        "model_quality/records.py": "from PIL import Image\nimport json, model_quality.drift as drift\n",
+        "model_quality/drift.py": "from model_quality.records import X\n",  # imports run in circles here
+        "model_quality/deep/__init__.py": "",
+        "model_quality/deep/inner.py": "from ..measures import Rate\nfrom . import _names\n",
+        "model_quality/deep/_names.py": "",
+        "model_quality/measures.py": "",
+        "model_quality/unused.py": "import toolkit\n",
+        "model_quality/data.json": "{}",
+        "toolkit/__init__.py": "",
+        "toolkit/errors.py": "",
+        "tasks.py": "",
+    }.items():
+        file = functions.parent / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    return functions.parent / "model_quality"
+
+
 def hashes(zips: dict[str, Path]) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in zips.items()}
 
@@ -135,6 +159,7 @@ def test_the_projects_zips_are_the_same_bytes_wherever_they_are_built(tmp_path):
     for name, umask, epoch in (("one", 0o022, 1_000_000_000), ("other", 0o077, 1_700_000_000)):
         project = tmp_path / name / ("deep" * len(zips))
         shutil.copytree(packaging.FUNCTIONS_DIRECTORY, project / "lambda_src")
+        shutil.copytree(packaging.FUNCTIONS_DIRECTORY.parent / packaging.SHARED_PACKAGE, project / "model_quality")
         shutil.copytree(Path(packaging.__file__).parent, project / "toolkit")
         for file in project.rglob("*"):
             os.utime(file, (epoch, epoch))
@@ -191,6 +216,72 @@ def test_whatever_else_a_zip_depends_on_rebuilds_it(functions, pip, tmp_path, ch
     package(target, tmp_path, functions)
     assert len(pip) == 2
     assert (path.read_bytes() == original) == (change != "removed source")
+
+
+@pytest.mark.parametrize(
+    ("source", "modules"),
+    [
+        ("import json\n", ""),
+        ("import model_quality\n", "__init__"),
+        ("from model_quality.measures import Rate\n", "__init__ measures"),
+        ("from model_quality import measures, drift\n", "__init__ drift measures records"),
+        ("from model_quality import VERSION\n", "__init__"),
+        ("def late():\n    import model_quality.drift\n", "__init__ drift records"),
+        ("import model_quality.deep.inner\n", "__init__ deep/__init__ deep/_names deep/inner measures"),
+        (
+            "import helper\nimport model_quality.capture\n",
+            "__init__ capture deep/__init__ deep/_names deep/inner drift measures records",
+        ),
+    ],
+)
+def test_a_zip_holds_what_a_function_imports_of_the_shared_package_and_no_more(
+    functions, shared, tmp_path, source, modules
+):
+    (functions / "second" / "helper.py").write_text(source)
+    path = package(AWS_TARGET, tmp_path / "build", functions)["second"]
+    assert names(path) == ["handler.py", "helper.py", *(f"model_quality/{name}.py" for name in modules.split())]
+
+
+def test_a_change_of_the_shared_package_rebuilds_who_imports_that_module(functions, shared, tmp_path):
+    (functions / "second" / "handler.py").write_text("from model_quality import drift\n")
+    zips = package(AWS_TARGET, tmp_path / "build", functions)
+    before = {name: path.read_bytes() for name, path in zips.items()}
+    (shared / "measures.py").write_text("X = 1\n")
+    package(AWS_TARGET, tmp_path / "build", functions)
+    assert zips["second"].read_bytes() == before["second"]
+    (shared / "records.py").write_text("from model_quality import measures\n")
+    package(AWS_TARGET, tmp_path / "build", functions)
+    assert "model_quality/measures.py" in names(zips["second"])
+    assert zips["first"].read_bytes() == before["first"]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("import toolkit\n", "handler.py imports toolkit,"),
+        ("from toolkit.errors import ToolkitError\n", r"imports toolkit\.errors\.ToolkitError,"),
+        ("import tasks\n", "imports tasks,"),
+        ("import model_quality.unused\n", r"unused\.py imports toolkit,"),
+        ("import model_quality.nothing.deep\n", r"no module model_quality\.nothing\.deep"),
+        ("import model_quality.data\nimport =\n", r"handler\.py is no Python: .*line 2"),
+    ],
+)
+def test_an_import_that_would_fail_in_the_cloud_is_refused_here(functions, shared, tmp_path, source, problem):
+    (functions / "second" / "handler.py").write_text(source)
+    with pytest.raises(packaging.ImportNotPackagedError, match=problem) as failure:
+        package(AWS_TARGET, tmp_path / "build", functions)
+    assert failure.value.remedy
+    assert not (tmp_path / "build" / "second.zip").exists()
+
+
+def test_a_functions_own_module_goes_before_one_of_the_project(functions, shared, tmp_path):
+    (functions / "second" / "handler.py").write_text("import tasks\n")
+    (functions / "second" / "tasks.py").write_text("")
+    assert names(package(AWS_TARGET, tmp_path / "build", functions)["second"]) == [
+        "handler.py",
+        "helper.py",
+        "tasks.py",
+    ]
 
 
 def test_pip_chooses_wheels_for_the_target_and_checks_hashes(functions, pip, tmp_path):

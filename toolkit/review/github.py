@@ -32,7 +32,7 @@ _FAILED = "<!-- plan failed -->"
 _PLAN_WORKFLOW = ".github/workflows/plan.yml"
 _REPOSITORY = "repos/{owner}/{repo}"  # gh fills it in
 # What every environment is made of, besides its own folder.
-_SHARED = ("lambda_src/", "terraform/modules/", "toolkit/packaging.py")
+_SHARED = ("lambda_src/", "model_quality/", "terraform/modules/", "toolkit/packaging.py")
 
 
 class GitHubError(ToolkitError):
