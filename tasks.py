@@ -425,6 +425,41 @@ def simulate(
     result.check()
 
 
+@task(
+    help={**_ENV, "hyperparameter": "NAME=VALUE, over those of the serving release's job; may be given several times"},
+    iterable=["hyperparameter"],
+)
+@readable
+def retrain(c: Context, env: str = "local", hyperparameter: Sequence[str] | None = None) -> None:
+    """Train a candidate in the cloud and compare it with the release that serves. Deploys nothing; next: promote."""
+    from toolkit.infrastructure import Infrastructure
+    from toolkit.progress import console
+    from toolkit.retraining import retrain as run
+
+    environment = _activate(env)
+    told = run(environment, Infrastructure(environment).service(), hyperparameter or ())
+    console.print(told["what"], style="bold", highlight=False)
+    console.print("\n".join(told["side_by_side"]), soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{told['advice']}\n{told['comparison']}", soft_wrap=True, highlight=False)
+
+
+@task(help={**_ENV, "job": "the candidate's training job; default: the newest candidate"})
+@readable
+def promote(c: Context, env: str = "local", job: str = "") -> None:
+    """Make a candidate the current release in the release record, with its model card. Deploys nothing; next: plan."""
+    from toolkit import model_card, pipeline
+    from toolkit.progress import console
+    from toolkit.promotion import promote as run
+
+    environment = _activate(env)
+    release, evaluation = run(environment, pipeline.foundation_of(environment), job)
+    console.print(f"Release {release.identifier}: accuracy {evaluation.right} on {evaluation.test_images} test images.")
+    console.print(
+        f"Recorded in {environment.releases_file}, model card {model_card.path(environment, release)}. "
+        f"Next: `invoke plan --env {env}`."
+    )
+
+
 @task(help=_ENV)
 @readable
 def costs(c: Context, env: str = "local") -> None:
@@ -667,7 +702,7 @@ def _print_status(environment: Any, console: Any) -> None:
 
 ns = Collection(
     *(demo, stage, train, package, plan, review, apply, verify, rollback),
-    *(classify, batch, simulate, monitor, costs, destroy, check),
+    *(classify, batch, simulate, monitor, retrain, promote, costs, destroy, check),
 )
 ns.add_collection(Collection("cloud", up, down, status, env))
 ns.add_collection(Collection("workflow", reconcile))

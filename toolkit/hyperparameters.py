@@ -6,6 +6,7 @@ SageMaker's built-in algorithm against its documentation, those of our program b
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -56,6 +57,20 @@ def hyperparameters_of(staged: StagedDataset, settings: TrainingSettings) -> dic
 def as_text(value: Value) -> str:
     """Write a value as the built-in algorithm reads it: True, False, or the number or text itself."""
     return str(value)
+
+
+def as_sent(algorithm: str, parameters: Mapping[str, Value]) -> dict[str, str]:
+    """Write hyperparameters as the algorithm's container reads them: script mode takes JSON."""
+    return {
+        name: as_text(value) if algorithm == IMAGE_CLASSIFICATION else json.dumps(value)
+        for name, value in parameters.items()
+    }
+
+
+def of_job(algorithm: str, sent: Mapping[str, str]) -> dict[str, Value]:
+    """Return the hyperparameters of a job, by what SageMaker says was sent; without those of script mode itself."""
+    own = {name: text for name, text in sent.items() if not name.startswith("sagemaker_")}
+    return {name: text if algorithm == IMAGE_CLASSIFICATION else json.loads(text) for name, text in own.items()}
 
 
 def check(algorithm: str, parameters: Mapping[str, Value]) -> None:

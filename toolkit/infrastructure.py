@@ -62,10 +62,12 @@ class Service:
         batch_state_machine_arn: what batches are started with.
         bucket: where images are uploaded to.
         dashboard_url: where to look at it.
+        drift_function_name: what checks for drift on a schedule; None where nothing does.
         endpoint_configuration: name of what the endpoint should serve; None while the endpoint is switched off.
         endpoint_configurations: that name for each retained release.
         endpoint_name: name of the endpoint.
         release: id, accuracy, threshold, classes… of the release that should serve.
+        retraining_state_machine_alias_arn: what trains a candidate.
         state_machine_alias_arn: what executions are started with.
         topic_arn: what people listen to.
     """
@@ -73,10 +75,12 @@ class Service:
     batch_state_machine_arn: str
     bucket: str
     dashboard_url: str
+    drift_function_name: str | None
     endpoint_configuration: str | None
     endpoint_configurations: dict[str, str]
     endpoint_name: str
     release: dict[str, Any]
+    retraining_state_machine_alias_arn: str
     state_machine_alias_arn: str
     topic_arn: str
 

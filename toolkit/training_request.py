@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import tarfile
 from hashlib import sha256
 from typing import Any
 
 from toolkit.environment import Environment
-from toolkit.hyperparameters import MODEL_PROGRAM, as_text, hyperparameters_of
+from toolkit.hyperparameters import MODEL_PROGRAM, as_sent, hyperparameters_of
 from toolkit.infrastructure import Foundation
 from toolkit.staging import StagedDataset
 from toolkit.training_settings import IMAGE_CLASSIFICATION, PYTORCH, TrainingSettings
@@ -47,14 +46,12 @@ def training_request(
             "sagemaker_submit_directory": _upload_program(environment, foundation),
             "sagemaker_region": region,
         }
-        # Script mode reads its hyperparameters as JSON.
-        parameters = {key: json.dumps(value) for key, value in parameters.items()}
     else:
         algorithm["training_image"] = image_uris.retrieve("image-classification", region)
     return {
         "training_job_name": job_name,
         "role_arn": foundation.training_role_arn,
-        "hyper_parameters": {key: as_text(value) for key, value in parameters.items()},
+        "hyper_parameters": as_sent(settings.algorithm, parameters),
         "algorithm_specification": shapes.AlgorithmSpecification(**algorithm),
         "input_data_config": [_channel(shapes, channel, uri) for channel, uri in staged.channels.items()],
         "output_data_config": shapes.OutputDataConfig(

@@ -127,7 +127,7 @@ def load(
     content = _content(file)
     table = _typed(file, content, algorithm, _JOB)
     data = _typed(file, content, "data", {"minimum_images_per_class": int})
-    chosen = {**table.pop("hyperparameters"), **dict(map(_pair, hyperparameters))}
+    chosen = {**table.pop("hyperparameters"), **dict(map(pair, hyperparameters))}
     for name, value in chosen.items():
         if not isinstance(value, Value):
             raise TrainingSettingsError(
@@ -170,7 +170,12 @@ def _prices(file: Path, content: dict[str, Any]) -> Prices:
     return Prices(**table)
 
 
-def _pair(text: str) -> tuple[str, Value]:
+def pair(text: str) -> tuple[str, Value]:
+    """Read a hyperparameter as the command line has it.
+
+    Raises:
+        TrainingSettingsError: it is no NAME=VALUE.
+    """
     name, equals, value = text.partition("=")
     if not name or not equals or not value:
         raise TrainingSettingsError(

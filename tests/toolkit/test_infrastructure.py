@@ -49,10 +49,12 @@ SERVICE = {
     "batch_state_machine_arn": "arn:aws:states:us-east-1:1:stateMachine:scones-batch:live",
     "bucket": "vehicles",
     "dashboard_url": "https://console",
+    "drift_function_name": "scones-check-drift",
     "endpoint_configuration": "scones-r1-1",
     "endpoint_configurations": {"r1": "scones-r1-1"},
     "endpoint_name": "scones",
     "release": {"id": "r1", "accuracy": 0.97},
+    "retraining_state_machine_alias_arn": "arn:aws:states:us-east-1:1:stateMachine:scones-retrain:live",
     "state_machine_alias_arn": "arn:aws:states:us-east-1:1:stateMachine:scones:live",
     "topic_arn": "arn:aws:sns:us-east-1:1:scones-people",
 }

@@ -170,7 +170,9 @@ def service(configuration: str, current: str) -> Service:
     """`current` should serve; the endpoint would then have `configuration`."""
     configurations = {"r1": "scones-r1", "r2": "scones-r2", "r3": "scones-r3"}
     release = {"id": current}
-    return Service("batches", "vehicles", "", configuration, configurations, "scones", release, "machine", "topic")
+    return Service(
+        "batches", "vehicles", "", None, configuration, configurations, "scones", release, "retrain", "machine", "topic"
+    )
 
 
 @pytest.fixture

@@ -14,7 +14,19 @@ CONFIGURATIONS = {"r1": "scones-r1-aaa", "r2": "scones-r2-bbb"}
 
 
 def service(configuration: str | None = CONFIGURATIONS["r2"]) -> Service:
-    return Service("batches", "vehicles", "", configuration, CONFIGURATIONS, "scones", {"id": "r2"}, "machine", "topic")
+    return Service(
+        "batches",
+        "vehicles",
+        "",
+        None,
+        configuration,
+        CONFIGURATIONS,
+        "scones",
+        {"id": "r2"},
+        "retrain",
+        "machine",
+        "topic",
+    )
 
 
 @pytest.fixture
