@@ -13,6 +13,7 @@ _LISTS = (
     ("sqs", "list_queues", "QueueUrls", ""),
     ("iam", "list_roles", "Roles", "RoleName"),
     ("events", "list_rules", "Rules", "Name"),
+    ("scheduler", "list_schedules", "Schedules", "Name"),
     ("logs", "describe_log_groups", "logGroups", "logGroupName"),
     ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
     ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
@@ -33,6 +34,9 @@ def inventory(environment: Environment) -> list[str]:
     # These want an argument: by itself DescribeAlarms leaves composite alarms out.
     composites = environment.client("cloudwatch").describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
     found += [f"cloudwatch: {alarm['AlarmName']}" for alarm in composites]
+    # Every account has the schedule group `default`.
+    groups = environment.client("scheduler").list_schedule_groups()["ScheduleGroups"]
+    found += [f"scheduler: group {group['Name']}" for group in groups if group["Name"] != "default"]
     account = environment.client("sts").get_caller_identity()["Account"]
     budgets = environment.client("budgets").describe_budgets(AccountId=account).get("Budgets", [])
     found += [f"budgets: {budget['BudgetName']}" for budget in budgets]

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
+from tests.end_to_end.local_cloud.policies import ACCOUNT, policy
 from toolkit.local_cloud.cloud import LocalCloud
 
 PROJECT = Path(__file__).parents[3]
@@ -130,7 +133,7 @@ class Aws:
     def role_arn(self) -> str:
         """A role that every service may assume and that may do everything."""
         iam = self.client("iam")
-        services = [f"{service}.amazonaws.com" for service in ("sagemaker", "lambda", "states")]
+        services = [f"{service}.amazonaws.com" for service in ("sagemaker", "lambda", "states", "scheduler")]
         trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
         role = iam.create_role(
             RoleName="tests", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
@@ -348,3 +351,69 @@ def training(aws: Aws) -> Training:
 @pytest.fixture(scope="session")
 def serving(aws: Aws) -> Serving:
     return Serving(aws)
+
+
+@pytest.fixture
+def role(aws, request):
+    """Makes a role that trusts one service, or this account, and may do what the statements say."""
+    iam = aws.client("iam")
+    made = []
+
+    def make(*statements, service=None, account=ACCOUNT, source=None):
+        name = f"{request.node.name.split('[')[0][:50]}-{len(made)}"
+        principal = {"Service": service} if service else {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+        trust = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        if service:
+            trust["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
+        if source:
+            trust["Condition"]["ArnEquals"] = {"aws:SourceArn": source}
+        created = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]
+        made.append(name)
+        if statements:
+            iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy(*statements))
+        return created["Arn"]
+
+    yield make
+    for name in made:
+        with suppress(ClientError):
+            iam.delete_role_policy(RoleName=name, PolicyName="all")
+        iam.delete_role(RoleName=name)
+
+
+@pytest.fixture
+def person(aws, role):
+    """Makes a client of a service that may do what the statements say, and nothing else."""
+
+    def make(service, *statements):
+        taken = aws.client("sts").assume_role(RoleArn=role(*statements), RoleSessionName="person")["Credentials"]
+        return boto3.client(
+            service,
+            endpoint_url=aws.url(service),
+            region_name="us-east-1",
+            aws_access_key_id=taken["AccessKeyId"],
+            aws_secret_access_key=taken["SecretAccessKey"],
+            aws_session_token=taken["SessionToken"],
+        )
+
+    return make
+
+
+@pytest.fixture
+def execute(aws, until):
+    states = aws.client("stepfunctions")
+    machines = []
+
+    def run(task, role_arn):
+        """Run a machine of a single task, and return how it ended."""
+        definition = {"QueryLanguage": "JSONata", "StartAt": "Only", "States": {"Only": task | {"End": True}}}
+        machine = states.create_state_machine(
+            name=f"only-{role_arn.rpartition('/')[2]}", definition=json.dumps(definition), roleArn=role_arn
+        )["stateMachineArn"]
+        machines.append(machine)
+        arn = states.start_execution(stateMachineArn=machine)["executionArn"]
+        until(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", DEADLINE_SECONDS)
+        return states.describe_execution(executionArn=arn)
+
+    yield run
+    for machine in machines:
+        states.delete_state_machine(stateMachineArn=machine)

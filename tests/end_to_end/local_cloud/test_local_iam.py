@@ -7,87 +7,13 @@ import json
 import urllib.error
 import urllib.request
 import zipfile
-from contextlib import suppress
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-ACCOUNT = "000000000000"
+from tests.end_to_end.local_cloud.policies import ACCOUNT, allow, policy
+
 STATES, EVENTS, LAMBDA = "states.amazonaws.com", "events.amazonaws.com", "lambda.amazonaws.com"
-
-
-def policy(*statements):
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def allow(action, resource="*", **condition):
-    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
-    return statement | ({"Condition": condition} if condition else {})
-
-
-@pytest.fixture
-def role(aws, request):
-    """Makes a role that trusts one service, or this account, and may do what the statements say."""
-    iam = aws.client("iam")
-    made = []
-
-    def make(*statements, service=None, account=ACCOUNT):
-        name = f"{request.node.name.split('[')[0][:50]}-{len(made)}"
-        principal = {"Service": service} if service else {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
-        trust = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-        if service:
-            trust["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
-        created = iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))["Role"]
-        made.append(name)
-        if statements:
-            iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy(*statements))
-        return created["Arn"]
-
-    yield make
-    for name in made:
-        with suppress(ClientError):
-            iam.delete_role_policy(RoleName=name, PolicyName="all")
-        iam.delete_role(RoleName=name)
-
-
-@pytest.fixture
-def person(aws, role):
-    """Makes a client of a service that may do what the statements say, and nothing else."""
-
-    def make(service, *statements):
-        taken = aws.client("sts").assume_role(RoleArn=role(*statements), RoleSessionName="person")["Credentials"]
-        return boto3.client(
-            service,
-            endpoint_url=aws.url(service),
-            region_name="us-east-1",
-            aws_access_key_id=taken["AccessKeyId"],
-            aws_secret_access_key=taken["SecretAccessKey"],
-            aws_session_token=taken["SessionToken"],
-        )
-
-    return make
-
-
-@pytest.fixture
-def execute(aws, until):
-    states = aws.client("stepfunctions")
-    machines = []
-
-    def run(task, role_arn):
-        """Run a machine of a single task, and return how it ended."""
-        definition = {"QueryLanguage": "JSONata", "StartAt": "Only", "States": {"Only": task | {"End": True}}}
-        machine = states.create_state_machine(
-            name=f"only-{role_arn.rpartition('/')[2]}", definition=json.dumps(definition), roleArn=role_arn
-        )["stateMachineArn"]
-        machines.append(machine)
-        arn = states.start_execution(stateMachineArn=machine)["executionArn"]
-        until(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING")
-        return states.describe_execution(executionArn=arn)
-
-    yield run
-    for machine in machines:
-        states.delete_state_machine(stateMachineArn=machine)
 
 
 def refusal(call, **arguments):

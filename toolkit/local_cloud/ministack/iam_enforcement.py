@@ -23,6 +23,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.services import eventbridge, iam, kms, lambda_svc, s3, sns, sqs, stepfunctions, sts
 
 from toolkit.local_cloud.authorization import AUTHORIZATION_PATH, SERVICE_HEADER, SOURCE_HEADER
+from toolkit.local_cloud.ministack import sagemaker_tasks, sdk_tasks
 
 Json = dict[str, Any]
 
@@ -43,8 +44,8 @@ class ServiceRole:
     source_arn: str
     session: str
 
-    def authorize(self, action: str, resource: str, context: Json | None = None) -> None:
-        """Make sure that the service may take the role, and that the role may do the action.
+    def assume(self) -> None:
+        """Make sure that the service may take the role.
 
         Raises:
             AccessDeniedError: it may not.
@@ -64,6 +65,15 @@ class ServiceRole:
             role.get("AssumeRolePolicyDocument", "{}"), self.service, trust
         ):
             raise AccessDeniedError(f"The service principal {self.service} is not authorized to assume {self.arn}.")
+
+    def authorize(self, action: str, resource: str, context: Json | None = None) -> None:
+        """Make sure that the service may take the role, and that the role may do the action.
+
+        Raises:
+            AccessDeniedError: it may not.
+        """
+        self.assume()
+        account, name = self.arn.split(":")[4], self.arn.rsplit("/", 1)[-1]
         key = f"ASIA{secrets.token_hex(8).upper()}"
         sts._sessions[key] = {
             "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/{self.session}",
@@ -89,6 +99,7 @@ def enforce_permissions() -> None:
     hide_what_may_not_be_listed()
     require_keys_of_objects()
     enforce_roles_of_state_machines()
+    require_managed_rules()
     enforce_permissions_of_rules()
     enforce_logging_of_functions()
     answer_authorizations()
@@ -274,6 +285,39 @@ def enforce_roles_of_state_machines() -> None:
     stepfunctions._run_distributed_map = run_distributed_map
 
 
+def require_managed_rules() -> None:
+    """Refuse a state machine that waits for jobs when its role may not set the rules that tell of their end.
+
+    See https://docs.aws.amazon.com/step-functions/latest/dg/service-integration-iam-templates.html
+    """
+
+    def checking(operation: Callable[[Json], Any]) -> Callable[[Json], Any]:
+        def wrapper(request: Json) -> Any:
+            arn = request.get("stateMachineArn") or ""
+            role_arn = request.get("roleArn") or (stepfunctions._state_machines.get(arn) or {}).get("roleArn")
+            try:
+                definition = json.loads(request.get("definition") or "{}")
+            except ValueError:
+                definition = {}  # which the operation itself refuses
+            needs = sagemaker_tasks.needs_of_managed_rules(definition)
+            if not needs or not role_arn:
+                return operation(request)
+            source = arn or f"arn:aws:states:{get_region()}:{get_account_id()}:stateMachine:{request.get('name')}"
+            role = ServiceRole(role_arn, "states.amazonaws.com", source, "managed-rules")
+            try:
+                for need in needs:
+                    role.authorize(*need)
+            except AccessDeniedError:
+                message = f"'{role_arn}' is not authorized to create managed-rule."
+                return stepfunctions.error_response_json("AccessDeniedException", message, HTTPStatus.BAD_REQUEST)
+            return operation(request)
+
+        return wrapper
+
+    stepfunctions._create_state_machine = checking(stepfunctions._create_state_machine)
+    stepfunctions._update_state_machine = checking(stepfunctions._update_state_machine)
+
+
 def authorize_result(bucket: str, key: str) -> None:
     """Make sure that the state machine that runs now may write this result of a Distributed Map."""
     _authorize_for_machine("States.ResultWriterFailed", ("s3:PutObject", f"{_S3_ARN}{bucket}/{key}", {}))
@@ -375,6 +419,12 @@ def _authorize_task(resource: str, document: Any) -> None:
             context = _via("sns", {"kms:EncryptionContext:aws:sns:topicArn": topic})
             for action in ("kms:GenerateDataKey", "kms:Decrypt"):
                 _authorize_for_machine("SNS.KMSAccessDeniedException", (action, key, context))
+    elif resource.startswith(sagemaker_tasks.PREFIX):
+        for need in sagemaker_tasks.needs_of(resource, document):
+            _authorize_for_machine(sagemaker_tasks.GENERAL_ERROR, need)
+    elif sdk_tasks.is_answered_here(resource):
+        for need in sdk_tasks.needs_of(resource, document):
+            _authorize_for_machine(sdk_tasks.general_error(resource), need)
     elif resource.startswith("arn:aws:states:::"):
         raise stepfunctions._ExecutionError(
             "States.Runtime", f"The embedded AWS checks no permission for {resource} yet: see iam_enforcement.py."
@@ -433,10 +483,15 @@ def _bury(target: Json, event: Json, rule: Json, reason: str) -> None:
         "ERROR_CODE": "NO_PERMISSIONS",
         "ERROR_MESSAGE": reason,
     }
+    send_to_queue(arn, json.dumps(eventbridge._pattern_event_view(event).event_with_detail()), attributes)
+
+
+def send_to_queue(arn: str, body: str, attributes: dict[str, str]) -> None:
+    """Put a message into a queue, whoever may."""
     queue = parse_arn(arn)
     message = {
         "QueueUrl": sqs._queue_name_to_url.get_scoped(queue.account_id, queue.region, queue.resource),
-        "MessageBody": json.dumps(eventbridge._pattern_event_view(event).event_with_detail()),
+        "MessageBody": body,
         "MessageAttributes": {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()},
     }
     sqs._act_send_message(message, "")

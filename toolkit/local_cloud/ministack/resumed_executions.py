@@ -1,7 +1,8 @@
 """Lets executions survive a restart of MiniStack with `PERSIST_STATE=1`, as they survive anything on AWS.
 
 MiniStack marks those that were running as failed, and tells nobody. Here they run again, from their first state: their
-tasks may be done twice, which is what Step Functions promises of a task that is retried.
+tasks may be done twice, which is what Step Functions promises of a task that is retried. They are marked as `resumed`:
+what SageMaker makes under a name of its own cannot be made twice, and is taken over by `sagemaker_tasks`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def resume_executions() -> None:
         restore(data)
         for account, region, arn in running:
             execution = stepfunctions._executions._data[account, region, arn]
-            execution |= {"status": _RUNNING, "stopDate": None, "events": execution["events"][:1]}
+            execution |= {"status": _RUNNING, "stopDate": None, "events": execution["events"][:1], "resumed": True}
             del execution["error"], execution["cause"]
             context = contextvars.Context()
             context.run(responses._request_account_id.set, account)

@@ -13,6 +13,9 @@ from toolkit.local_cloud.ministack.iam_enforcement import enforce_permissions
 from toolkit.local_cloud.ministack.payload_limit import enforce_payload_limit
 from toolkit.local_cloud.ministack.repeated_requests import repeat_answers
 from toolkit.local_cloud.ministack.resumed_executions import resume_executions
+from toolkit.local_cloud.ministack.sagemaker_tasks import run_sagemaker_tasks
+from toolkit.local_cloud.ministack.schedules import fire_schedules
+from toolkit.local_cloud.ministack.sdk_tasks import run_sdk_tasks
 from toolkit.local_cloud.ministack.slow_down import answer_slow_down
 
 if __name__ == "__main__":
@@ -27,10 +30,13 @@ if __name__ == "__main__":
     state_machines.repeat_alias_creation()
     state_machines.publish_message_attributes()
     state_machines.name_errors_of_nested_executions()
+    run_sagemaker_tasks()
+    run_sdk_tasks()
     run_distributed_maps()
     enforce_payload_limit()
     resume_executions()
     answer_slow_down()
+    fire_schedules()
     enforce_permissions()
     repeat_answers()
     app.main()
