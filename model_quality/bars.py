@@ -49,6 +49,11 @@ def bars(labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[float]]
     group = (_WIDTH - _LEFT) / max(len(labels), 1)
     width = 0.86 * group / len(series)
     parts = []
+    for share in (0, 0.5, 1):
+        y = floor - (floor - _TOP) * share
+        mark = f"{highest * share:.0%}" if percent else f"{highest * share:,.0f}"
+        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#BBBBBB"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 5:.1f}" text-anchor="end">{mark}</text>')
     for number, (name, (colour, values)) in enumerate(series.items()):
         x = float(_LEFT + 150 * number)
         parts.append(f'<rect x="{x:g}" y="8" width="12" height="12" fill="{colour}"/>')
@@ -64,11 +69,6 @@ def bars(labels: Sequence[str], series: Mapping[str, tuple[str, Sequence[float]]
     for place in range(0, len(labels), every):
         x = _LEFT + (place + 0.5) * group
         parts.append(f'<text x="{x:.1f}" y="{floor + 20}" text-anchor="middle">{html.escape(labels[place])}</text>')
-    for share in (0, 0.5, 1):
-        y = floor - (floor - _TOP) * share
-        mark = f"{highest * share:.0%}" if percent else f"{highest * share:,.0f}"
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#BBBBBB"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 5:.1f}" text-anchor="end">{mark}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
         f'font-size="14"><rect width="100%" height="100%" fill="#FFFFFF"/>{"".join(parts)}</svg>'

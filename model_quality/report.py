@@ -74,8 +74,8 @@ def verdict_in_words(drift: Drift, summary: Mapping[str, Any]) -> tuple[str, str
         found = "; ".join(f"{_SAID[signal.name]} (PSI {signal.psi:.2f}, {_chance(signal.p_value)})" for signal in moved)
         return (
             f"Drift: {found}.",
-            "Look at the least sure images below. If they are what drivers now send, train anew on such images; if a "
-            "camera or an upload is broken, mend that; if the model is new, go back with invoke rollback.",
+            "Look at the least sure images of the report. If they are what drivers now send, train anew on such "
+            "images; if a camera or an upload is broken, mend that; if the model is new, go back with invoke rollback.",
         )
     if drift.verdict == NO_DRIFT:
         return (

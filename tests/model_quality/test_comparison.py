@@ -2,19 +2,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from model_quality.comparison import ALIKE, BETTER, WORSE, Comparison, Model
-from model_quality.measures import Evaluation, Prediction
-
-CLASSES = ("bicycle", "motorcycle")
-
-
-def model(name: str, right: str, card: str = "") -> Model:
-    """`right` says of each image, whose labels are 0 and 1 in turn, whether the model knows it."""
-    answers = ((0.9, 0.1), (0.1, 0.9))
-    predictions = tuple(
-        Prediction(f"{place}.png", place % 2, answers[(place + (known == "-")) % 2]) for place, known in enumerate(right)
-    )
-    return Model(name, Evaluation(predictions, 2), 0.8, CLASSES, card=card)
+from model_quality.comparison import ALIKE, BETTER, WORSE, Comparison
+from tests.model_quality.candidates import model
 
 
 @pytest.mark.parametrize(

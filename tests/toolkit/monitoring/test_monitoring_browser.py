@@ -5,9 +5,13 @@ import json
 import pytest
 from browser import chromium
 
+from model_quality import bars
 from model_quality.capture import Window
+from model_quality.comparison import Comparison
 from model_quality.drift import Baseline
+from model_quality.report import render
 from tests.capture_files import CLASSES, SCORES, line, png
+from tests.model_quality.candidates import model
 from toolkit.monitoring.monitor import monitor
 
 OVERLAPS = """() => {
@@ -36,7 +40,7 @@ def browser():
         yield launched
 
 
-@pytest.fixture(scope="module", params=["drift", "nothing"])
+@pytest.fixture(scope="module", params=["drift", "nothing", "cloud"])
 def report(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     kept = SCORES["validation"]
@@ -47,10 +51,13 @@ def report(request, tmp_path_factory):
         line([1 - share, share], png(shade=place), event=str(place), time=f"2026-11-20T10:{place % 60:02}:00Z")
         for place, share in enumerate(SCORES["blurred"]["motorcycle"])
     ]
-    content = "".join(lines) + "damaged\n" * 25 if request.param == "drift" else ""
+    content = "" if request.param == "nothing" else "".join(lines) + "damaged\n" * 25
     (folder / "in" / f"{long_name}.jsonl").write_text(content)
     found = monitor(str(folder / "in"), Window(), folder / "out", classes=CLASSES, baseline=baseline, release="r1")
-    assert found.drift.verdict == ("drift" if request.param == "drift" else "too_little_data")
+    assert found.drift.verdict == ("too_little_data" if request.param == "nothing" else "drift")
+    if request.param == "cloud":  # the function draws in its own way
+        plots = bars.draw(found.capture, found.drift, 0.93)
+        found.report.write_text(render(found.capture, found.drift, found.summary, plots, region="us-east-1"))
     return found.report
 
 
@@ -92,5 +99,18 @@ def test_it_prints(browser, report):
 def test_plots_are_readable_on_a_phone(browser, report):
     page, _ = opened(browser, report, 390)
     widths = page.evaluate("[...document.querySelectorAll('.plots img')].map(image => image.clientWidth)")
-    assert len(widths) == 5
+    assert len(widths) == page.locator("figure:has(img)").count() - page.locator(".unsure img").count() >= 3
     assert min(widths) > 340
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_candidate_is_compared_side_by_side(browser, tmp_path, width):
+    card = "# Model card\n" + "a line that is longer than a phone is wide, and then some more of it\n" * 20
+    file = tmp_path / "comparison.html"
+    file.write_text(Comparison(model("r1", "+" * 90 + "-" * 10, card), model("job", "+" * 100, card)).page())
+    page, said = opened(browser, file, width)
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert said == []
+    one, other = (section.bounding_box() for section in page.locator("section").all())
+    assert (one["y"] == other["y"]) is (width == 1280)
