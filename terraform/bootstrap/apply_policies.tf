@@ -154,6 +154,7 @@ data "aws_iam_policy_document" "apply_foundation" {
         "events.amazonaws.com",
         "lambda.amazonaws.com",
         "sagemaker.amazonaws.com",
+        "scheduler.amazonaws.com",
         "states.amazonaws.com",
       ]
     }
@@ -227,6 +228,13 @@ data "aws_iam_policy_document" "apply_service" {
       "events:UntagResource",
     ]
     resources = ["arn:${local.partition}:events:${local.regional}:rule/${each.value}-*"]
+  }
+
+  # What starts at its times. A schedule has no tags: its name, in Scheduler's own group, is the limit.
+  statement {
+    sid       = "Schedules"
+    actions   = ["scheduler:CreateSchedule", "scheduler:DeleteSchedule", "scheduler:UpdateSchedule"]
+    resources = ["arn:${local.partition}:scheduler:${local.regional}:schedule/default/${each.value}-*"]
   }
 
   # The endpoint is called like the environment. Whoever updates one needs the right on its configuration too.

@@ -20,7 +20,7 @@ locals {
       }
       "${environment}-service" = {
         environment = environment
-        description = "Functions, workflows and endpoints of ${local.environments[environment]}"
+        description = "Functions, workflows, schedules and endpoints of ${local.environments[environment]}"
         document    = data.aws_iam_policy_document.apply_service[environment].json
       }
     }

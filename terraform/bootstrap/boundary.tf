@@ -27,6 +27,7 @@ data "aws_iam_policy_document" "boundary" {
       "logs:*",
       "s3:*",
       "sagemaker:*",
+      "scheduler:*",
       "sns:*",
       "sqs:*",
       "states:*",
@@ -44,10 +45,18 @@ data "aws_iam_policy_document" "boundary" {
       "arn:${local.partition}:logs:${local.regional}:log-group:/aws/sagemaker/*", # training jobs share theirs
       "arn:${local.partition}:s3:::${var.name}-*",
       "arn:${local.partition}:sagemaker:${local.regional}:*/${var.name}-*",
+      "arn:${local.partition}:scheduler:${local.regional}:schedule/default/${var.name}-*",
       "arn:${local.partition}:sns:${local.regional}:${var.name}-*",
       "arn:${local.partition}:sqs:${local.regional}:${var.name}-*",
       "arn:${local.partition}:states:${local.regional}:*:${var.name}-*",
     ]
+  }
+
+  # Rules that Step Functions manages, one for all machines of the account: they tell it that a job has ended.
+  statement {
+    sid       = "ManagedRules"
+    actions   = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
+    resources = ["arn:${local.partition}:events:${local.regional}:rule/StepFunctionsGetEventsForSageMaker*JobsRule"]
   }
 
   # Keys have no names: the provider's default tags say whose they are.

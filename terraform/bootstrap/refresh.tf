@@ -99,6 +99,13 @@ data "aws_iam_policy_document" "refresh" {
     resources = ["arn:${local.partition}:events:${local.regional}:rule/${var.name}-*"]
   }
 
+  # In Scheduler's own group.
+  statement {
+    sid       = "Schedules"
+    actions   = ["scheduler:GetSchedule"]
+    resources = ["arn:${local.partition}:scheduler:${local.regional}:schedule/default/${var.name}-*"]
+  }
+
   statement {
     sid = "Endpoints"
     actions = [

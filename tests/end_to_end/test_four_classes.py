@@ -15,11 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.deployed_project import TASK_SECONDS, Project, succeeds
-from tests.toolkit.dataset.cifar_archives import CIFAR_10_NAMES, CIFAR_100_NAMES, pickled, write_archive
+from tests.toolkit.dataset.cifar_archives import CIFAR_10_NAMES, CIFAR_100_NAMES, coloured, pickled, write_archive
 
 CLASSES = ["bicycle", "motorcycle", "automobile", "truck"]
 BAYS = {"bicycle": "A", "motorcycle": "B", "automobile": "C", "truck": "D"}
@@ -27,30 +26,18 @@ COLOURS = {"bicycle": (220, 40, 40), "motorcycle": (40, 200, 40), "automobile": 
 TRAIN, TEST = 60, 8  # images of each class
 
 
-def batch(classes: dict[str, int], count: int, labels_key: bytes, seed: int) -> bytes:
-    """Images that are easily told apart by their colour."""
-    dice = np.random.default_rng(seed)
-    labels, pixels = [], []
-    for name, label in classes.items():
-        plain = np.repeat(np.array(COLOURS[name], np.int64), 1024)
-        pixels += [np.clip(plain + dice.integers(-35, 35, 3072), 0, 255).astype(np.uint8) for _ in range(count)]
-        labels += [label] * count
-    names = [f"{seed}_{number:03}.png".encode() for number in range(len(labels))]
-    return pickled({b"filenames": names, labels_key: labels, b"data": np.stack(pixels)})
-
-
 def archives(directory: Path) -> str:
     hundred = {name: CIFAR_100_NAMES.index(name) for name in CLASSES[:2]}
     ten = {name: CIFAR_10_NAMES.index(name) for name in CLASSES[2:]}
     first = {
         "cifar-100-python/meta": pickled({b"fine_label_names": [name.encode() for name in CIFAR_100_NAMES]}),
-        "cifar-100-python/train": batch(hundred, TRAIN, b"fine_labels", 1),
-        "cifar-100-python/test": batch(hundred, TEST, b"fine_labels", 2),
+        "cifar-100-python/train": coloured(hundred, COLOURS, TRAIN, b"fine_labels", 1),
+        "cifar-100-python/test": coloured(hundred, COLOURS, TEST, b"fine_labels", 2),
     }
     second = {
         "cifar-10-batches-py/batches.meta": pickled({b"label_names": [name.encode() for name in CIFAR_10_NAMES]}),
-        "cifar-10-batches-py/data_batch_1": batch(ten, TRAIN, b"labels", 3),
-        "cifar-10-batches-py/test_batch": batch(ten, TEST, b"labels", 4),
+        "cifar-10-batches-py/data_batch_1": coloured(ten, COLOURS, TRAIN, b"labels", 3),
+        "cifar-10-batches-py/test_batch": coloured(ten, COLOURS, TEST, b"labels", 4),
     }
     files = [write_archive(directory / "hundred.tar.gz", first), write_archive(directory / "ten.tar.gz", second)]
     return ",".join(map(str, files))

@@ -103,6 +103,7 @@ WATCHED = {
         "production_variants.0.serverless_config.0.max_concurrency",
     ],
     "aws_sagemaker_model": ["name", "enable_network_isolation", "primary_container.0.model_data_url"],
+    "aws_scheduler_schedule": ["name", "schedule_expression"],
     "aws_sfn_state_machine": ["name", "type", "publish", "logging_configuration.0.level"],
     "aws_sqs_queue": ["message_retention_seconds"],
 }

@@ -69,8 +69,8 @@ def test_a_plan_shows_the_current_release_and_how_good_it_is(plans, environment)
     assert plans[environment]["variables"]["current_release"]["value"] == NEWER
     assert plans[environment]["variables"]["releases"]["value"][NEWER]["accuracy"] == RELEASE["accuracy"]
     functions = of_type(inventory(plans[environment]), "aws_lambda_function")
-    thresholds = [values["environment.0.variables"].get("THRESHOLD") for values in functions]
-    assert [float(value) for value in thresholds if value] == [threshold]
+    known = [values["environment.0.variables"] for values in functions if values["environment.0.variables"] != UNKNOWN]
+    assert [float(variables["THRESHOLD"]) for variables in known if "THRESHOLD" in variables] == [threshold]
 
 
 @pytest.mark.parametrize("environment", NAMES)
@@ -99,6 +99,12 @@ def test_production_has_two_instances_and_sends_a_new_release_part_of_the_traffi
     ]
     assert min(counts) >= 2
     assert planned["values"][ENDPOINT][f"{ROUTING}.type"] == "CANARY"
+
+
+@pytest.mark.parametrize("environment", NAMES)
+def test_drift_is_looked_for_every_hour_and_nothing_is_trained_on_a_schedule(plans, environment):
+    schedules = of_type(inventory(plans[environment]), "aws_scheduler_schedule")
+    assert schedules == [{"name": f"scones-{environment}-check-drift", "schedule_expression": "rate(1 hour)"}]
 
 
 def test_an_account_keeps_its_data_when_somebody_destroys_the_environment(plans):

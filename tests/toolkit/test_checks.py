@@ -76,7 +76,8 @@ def test_every_program_and_every_folder_of_terraform_is_checked(tmp_path):
         "mypy",
         "mypy model_src",
         "terraform fmt",
-        "state machines",
+        "state machines modules/classification_workflow",
+        "state machines modules/retraining_workflow",
         "checkov",
     )
     assert set(expected) <= set(names)

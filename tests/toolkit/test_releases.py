@@ -25,7 +25,9 @@ EVALUATION = evaluation(right=198, wrong=2)
 
 
 def made(day: int) -> Release:
-    return dataclasses.replace(release_of(STAGED, MODEL, EVALUATION, None), trained_at=f"2026-11-{day:02}T10:15:00+00:00")
+    return dataclasses.replace(
+        release_of(STAGED, MODEL, EVALUATION, None), trained_at=f"2026-11-{day:02}T10:15:00+00:00"
+    )
 
 
 def recorded(*days: int) -> ReleaseRecord:

@@ -22,7 +22,7 @@ from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM, python_
 from toolkit.progress import console, progress_bar
 
 _LIMIT_SECONDS = 300
-_WORKFLOW = "modules/classification_workflow"
+_WORKFLOWS = ("modules/classification_workflow", "modules/retraining_workflow")
 _MODEL_IMAGE = "pytorch-training"
 
 Completed = subprocess.CompletedProcess[str]
@@ -99,8 +99,9 @@ def terraform_checks(terraform: TerraformCopy) -> Iterator[Check]:
     yield Check("terraform fmt", partial(terraform.run, ".", "fmt", "-check", "-diff", "-recursive", "-no-color"))
     for folder in terraform.folders():
         yield Check(f"terraform validate {folder}", partial(terraform.run_initialized, folder, "validate", "-no-color"))
-    # Its tests build every state machine; modules/state_machine refuses one that could hang or lose an error.
-    yield Check("state machines", partial(terraform.run_initialized, _WORKFLOW, "test", "-no-color"))
+    # Their tests build every state machine; modules/state_machine refuses one that could hang or lose an error.
+    for folder in _WORKFLOWS:
+        yield Check(f"state machines {folder}", partial(terraform.run_initialized, folder, "test", "-no-color"))
     yield Check("checkov", _checkov)
 
 

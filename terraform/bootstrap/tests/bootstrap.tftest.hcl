@@ -305,6 +305,45 @@ run "roles_are_made_under_the_boundary_alone" {
   }
 }
 
+run "schedules_and_their_roles_are_those_of_the_environment" {
+  command = plan
+
+  assert {
+    condition = flatten([
+      for statement in data.aws_iam_policy_document.apply_service["dev"].statement : tolist(statement.resources)
+      if anytrue([for action in statement.actions : startswith(action, "scheduler:")])
+    ]) == ["arn:aws:scheduler:us-east-1:123456789012:schedule/default/scones-dev-*"]
+    error_message = "What may change dev must start nothing of prod."
+  }
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.apply_foundation["dev"].statement : one(statement.condition).values
+      if contains(statement.actions, "iam:PassRole")
+      ]) == tolist([
+      "events.amazonaws.com", "lambda.amazonaws.com", "sagemaker.amazonaws.com", "scheduler.amazonaws.com", "states.amazonaws.com",
+    ])
+    error_message = "Roles go to the services that run under them, and to no other."
+  }
+}
+
+run "workflows_may_learn_of_ended_jobs_and_change_no_other_rule" {
+  command = plan
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.boundary.statement : {
+        actions   = statement.actions
+        resources = statement.resources
+      } if statement.sid == "ManagedRules"
+      ]) == {
+      actions   = toset(["events:DescribeRule", "events:PutRule", "events:PutTargets"])
+      resources = toset(["arn:aws:events:us-east-1:123456789012:rule/StepFunctionsGetEventsForSageMaker*JobsRule"])
+    }
+    error_message = "The rules of Step Functions are made and used, never deleted."
+  }
+}
+
 run "boundary_keeps_access_and_states_out_of_reach" {
   command = plan
 

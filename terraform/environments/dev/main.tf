@@ -48,6 +48,7 @@ module "service" {
   bucket                   = module.foundation.bucket
   budget_usd               = 150 # of the whole account, unless budget_tag narrows it
   current_release          = var.current_release
+  drift_check              = {} # hourly, over a day
   emails                   = var.emails
   endpoint                 = { deployment = { strategy = "ALL_AT_ONCE" } }
   kms_key_arn              = module.foundation.kms_key_arn
@@ -58,4 +59,5 @@ module "service" {
   permissions_boundary_arn = local.permissions_boundary_arn
   releases                 = var.releases
   routing_table            = var.routing_table
+  training_role_arn        = module.foundation.training_role_arn
 }

@@ -15,8 +15,15 @@ variable "emails" {
 variable "releases" {
   description = "Retained releases by id, as `invoke train` records them."
   type = map(object({
-    accuracy         = number
-    algorithm        = string
+    accuracy  = number
+    algorithm = string
+    baseline = optional(object({
+      brightness = optional(object({ counts = list(number), edges = list(number) }))
+      classes    = map(number)
+      edges      = list(number)
+      scores     = list(number)
+      sharpness  = optional(object({ counts = list(number), edges = list(number) }))
+    }))
     classes          = list(string)
     comparable       = optional(bool)
     dataset_sha256   = string

@@ -39,14 +39,17 @@ module "service" {
   source = "../../modules/service"
   count  = var.current_release == null ? 0 : 1
 
-  bucket          = module.foundation.bucket
-  current_release = var.current_release
-  emails          = var.emails
-  endpoint        = { deployment = { bake_seconds = 0, termination_wait_seconds = 0 } } # no alarm is evaluated here
-  kms_key_arn     = module.foundation.kms_key_arn
-  lambda_packages = "${path.root}/../../../build/lambda/local"
-  name            = module.foundation.name
-  network         = module.foundation.network
-  releases        = var.releases
-  routing_table   = var.routing_table
+  bucket            = module.foundation.bucket
+  console           = false # here only: no link leads anywhere
+  current_release   = var.current_release
+  drift_check       = {}
+  emails            = var.emails
+  endpoint          = { deployment = { bake_seconds = 0, termination_wait_seconds = 0 } } # no alarm is evaluated here
+  kms_key_arn       = module.foundation.kms_key_arn
+  lambda_packages   = "${path.root}/../../../build/lambda/local"
+  name              = module.foundation.name
+  network           = module.foundation.network
+  releases          = var.releases
+  routing_table     = var.routing_table
+  training_role_arn = module.foundation.training_role_arn
 }

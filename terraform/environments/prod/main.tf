@@ -48,6 +48,7 @@ module "service" {
   bucket          = module.foundation.bucket
   budget_usd      = 600 # of the whole account, unless budget_tag narrows it
   current_release = var.current_release
+  drift_check     = {} # hourly, over a day
   emails          = var.emails
   endpoint = {
     capacity   = { minimum = 2, maximum = 8 }
@@ -61,5 +62,7 @@ module "service" {
   network                  = module.foundation.network
   permissions_boundary_arn = local.permissions_boundary_arn
   releases                 = var.releases
+  retraining               = { on_drift = true } # a candidate is announced, and waits for a review
   routing_table            = var.routing_table
+  training_role_arn        = module.foundation.training_role_arn
 }

@@ -11,6 +11,9 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.name
 
+  console           = "https://${local.region}.console.aws.amazon.com"
+  execution_console = "${local.console}/states/home?region=${local.region}#/v2/executions/details/"
+
   state_machine_name = "${var.name}-classify-vehicle"
   # Spelled out: a reference to the alias would make the policies that name it a change in the plan of every release.
   alias_arn = "arn:${local.partition}:states:${local.region}:${local.account_id}:stateMachine:${local.state_machine_name}:live"

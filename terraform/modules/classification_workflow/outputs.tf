@@ -15,7 +15,7 @@ output "batch_state_machine_arn" {
 
 output "failure_rule_arns" {
   description = "ARNs of the rules that publish to the topic."
-  value       = values(aws_cloudwatch_event_rule.failure)[*].arn
+  value       = module.failure_notice.rule_arns
 }
 
 output "role_arn" {
@@ -29,6 +29,6 @@ output "state_machine_arn" {
 }
 
 output "undelivered_queue" {
-  description = "Name of the queue that keeps events no target took."
-  value       = aws_sqs_queue.undelivered.name
+  description = "Name and ARN of the queue that keeps events no target took."
+  value       = { arn = aws_sqs_queue.undelivered.arn, name = aws_sqs_queue.undelivered.name }
 }

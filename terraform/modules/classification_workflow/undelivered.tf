@@ -1,4 +1,5 @@
-# Events that a target did not take, for two weeks: an upload that started nothing is still there to be started.
+# Events that a target did not take, for two weeks: an upload that started nothing is still there to be started. The
+# other modules' rules and schedules leave theirs here too: one queue to look at.
 
 resource "aws_sqs_queue" "undelivered" {
   name                      = "${var.name}-undelivered-events"
@@ -12,7 +13,7 @@ resource "aws_sqs_queue_policy" "undelivered" {
 }
 
 data "aws_iam_policy_document" "undelivered" {
-  # The rules of this module, and nobody else.
+  # The rules of this module and those that were named; a schedule writes with the right of its own role.
   statement {
     sid       = "KeepUndeliveredEvents"
     actions   = ["sqs:SendMessage"]
@@ -26,7 +27,7 @@ data "aws_iam_policy_document" "undelivered" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = concat([aws_cloudwatch_event_rule.upload.arn], values(aws_cloudwatch_event_rule.failure)[*].arn)
+      values   = concat([aws_cloudwatch_event_rule.upload.arn], module.failure_notice.rule_arns, var.undelivered_rule_arns)
     }
   }
 

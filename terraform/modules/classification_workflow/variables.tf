@@ -164,6 +164,13 @@ variable "topic_arn" {
   }
 }
 
+variable "undelivered_rule_arns" {
+  description = "ARNs of other modules' rules whose events the queue of undelivered events keeps as well."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "upload_prefix" {
   description = "Prefix of the objects whose arrival starts an execution."
   type        = string

@@ -1,5 +1,5 @@
-# Layout: train/ test/ train.lst validation.lst test.lst code/ checkpoints/ models/ evaluation/ incoming/ uploads/ lists/
-# batch/ data_capture/
+# Layout: train/ test/ train.lst validation.lst test.lst code/ checkpoints/ models/ evaluation/ candidates/ incoming/ uploads/
+# lists/ batch/ data_capture/ reports/
 
 resource "aws_s3_bucket" "data" {
   bucket        = local.bucket
@@ -168,6 +168,46 @@ resource "aws_s3_bucket_lifecycle_configuration" "data" {
 
     expiration {
       days = var.data_capture_retention_days
+    }
+  }
+
+  rule {
+    id     = "expire-reports"
+    status = "Enabled"
+
+    filter {
+      prefix = "reports/"
+    }
+
+    expiration {
+      days = var.report_retention_days
+    }
+  }
+
+  # What a comparison of a candidate is made of, and what it says.
+  rule {
+    id     = "expire-evaluation"
+    status = "Enabled"
+
+    filter {
+      prefix = "evaluation/"
+    }
+
+    expiration {
+      days = var.report_retention_days
+    }
+  }
+
+  rule {
+    id     = "expire-candidates"
+    status = "Enabled"
+
+    filter {
+      prefix = "candidates/"
+    }
+
+    expiration {
+      days = var.report_retention_days
     }
   }
 

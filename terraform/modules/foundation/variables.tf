@@ -77,3 +77,15 @@ variable "permissions_boundary_arn" {
     error_message = "permissions_boundary_arn must be the ARN of an IAM policy."
   }
 }
+
+variable "report_retention_days" {
+  description = "Days that reports of drift checks, comparisons of candidates and answers of evaluations are kept under reports/, candidates/ and evaluation/. A candidate must be promoted within them."
+  type        = number
+  default     = 90
+  nullable    = false
+
+  validation {
+    condition     = var.report_retention_days >= 7 && floor(var.report_retention_days) == var.report_retention_days
+    error_message = "report_retention_days must be a whole number of days, at least 7: people need time to look."
+  }
+}

@@ -25,7 +25,7 @@ locals {
         threshold   = var.thresholds.executions_timed_out
       }
       events-undelivered = {
-        description = "Events reached no target; uploads may wait in the queue ${var.undelivered_queue}."
+        description = "Events reached no target; uploads and scheduled starts may wait in the queue ${var.undelivered_queue}."
         dimensions  = { QueueName = var.undelivered_queue }
         metric      = "ApproximateNumberOfMessagesVisible"
         namespace   = "AWS/SQS"
@@ -45,7 +45,7 @@ locals {
     },
     {
       # The workflow tries again: a few mean a burst that came through.
-      for key, function in var.functions : "${replace(key, "_", "-")}-throttles" => {
+      for key, function in local.image_functions : "${replace(key, "_", "-")}-throttles" => {
         description = "Lambda refuses calls of the function ${function.name}: it runs as often at once as the account, or its reserved concurrency, allows."
         dimensions  = { FunctionName = function.name }
         metric      = "Throttles"
@@ -144,7 +144,7 @@ resource "aws_cloudwatch_metric_alarm" "failures" {
 
 # Before Lambda stops a function, and not after. One slow call is tried again: the alarm is for slowness that stays.
 resource "aws_cloudwatch_metric_alarm" "slow_function" {
-  for_each = var.functions
+  for_each = local.image_functions
 
   alarm_name          = "${var.name}-${replace(each.key, "_", "-")}-duration-milliseconds"
   alarm_description   = "The slowest call of ${each.value.name} takes ${var.thresholds.duration_percent} % of the ${each.value.timeout_seconds} seconds after which Lambda stops it, or more."
@@ -204,6 +204,28 @@ resource "aws_cloudwatch_metric_alarm" "low_confidence" {
       stat        = "Sum"
     }
   }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# The check sends 1 or 0, and nothing where it could not tell. It has sent people its report already: the alarm lasts as
+# long as the drift does.
+resource "aws_cloudwatch_metric_alarm" "drift" {
+  count = var.drift_function == null ? 0 : 1
+
+  alarm_name          = "${var.name}-drift"
+  alarm_description   = "What the model sees or says is no longer what it was on validation: the newest report under reports/ in the data bucket shows what changed."
+  namespace           = var.name
+  metric_name         = "Drift"
+  dimensions          = { FunctionName = var.functions[var.drift_function].name }
+  statistic           = "Maximum"
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 1
+  period              = 3600
+  evaluation_periods  = 1
+  treat_missing_data  = "notBreaching" # too few images to tell
 
   lifecycle {
     create_before_destroy = true

@@ -6,6 +6,7 @@ locals {
     values(aws_cloudwatch_metric_alarm.failures)[*].alarm_name,
     values(aws_cloudwatch_metric_alarm.slow_function)[*].alarm_name,
     [aws_cloudwatch_metric_alarm.low_confidence.alarm_name],
+    aws_cloudwatch_metric_alarm.drift[*].alarm_name,
     aws_cloudwatch_metric_alarm.no_requests[*].alarm_name,
     var.endpoint_alarm_names,
   ))

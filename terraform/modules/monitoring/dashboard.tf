@@ -62,7 +62,7 @@ locals {
     {
       question = "Is it sure?"
       hint     = "Each image below the threshold of the release goes to a person. More of them than usual: the photos have changed, or the release is bad."
-      graphs = [
+      graphs = concat([
         {
           title = "Confidence of the best class (0 to 1)"
           metrics = [
@@ -85,7 +85,7 @@ locals {
             concat([var.name, "LowConfidence"], local.judge_metric, [{ stat = "Sum", label = "for a person" }]),
           ]
         },
-      ]
+      ], local.drift_graphs)
     },
     {
       question = "What does it cost?"
@@ -115,6 +115,16 @@ locals {
     },
   ]
 
+  drift_graphs = [
+    for key in var.drift_function[*] : {
+      title = "Drift since validation (1: yes), and stability index of confidence (above 0.2: a lot)"
+      metrics = [
+        [var.name, "Drift", "FunctionName", var.functions[key].name, { stat = "Maximum", label = "drift" }],
+        [var.name, "PopulationStabilityIndex", "FunctionName", var.functions[key].name, { stat = "Maximum", label = "stability index" }],
+      ]
+    }
+  ]
+
   # The first row begins with the alarms themselves.
   alarm_widget = {
     type = "alarm"
@@ -128,7 +138,8 @@ locals {
 resource "aws_cloudwatch_dashboard" "service" {
   dashboard_name = var.name
 
-  # 24 columns. A header is two units high, a graph six; the alarms lie between the first header and its graphs.
+  # 24 columns, which a row's three or four graphs share. A header is two units high, a graph six; the alarms lie between
+  # the first header and its graphs.
   dashboard_body = jsonencode({
     widgets = concat(
       [merge(local.alarm_widget, { x = 0, y = 2, width = 24, height = 6 })],
@@ -146,9 +157,9 @@ resource "aws_cloudwatch_dashboard" "service" {
         for index, row in local.rows : [
           for column, graph in row.graphs : {
             type   = "metric"
-            x      = column * 8
+            x      = column * 24 / length(row.graphs)
             y      = index * 8 + 8
-            width  = 8
+            width  = 24 / length(row.graphs)
             height = 6
             properties = {
               title   = graph.title

@@ -11,6 +11,8 @@ locals {
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.name
 
+  image_functions = { for key, function in var.functions : key => function if function.serves_images }
+
   confidence_dimensions = { FunctionName = var.functions[var.confidence_function].name }
   endpoint_dimensions   = { EndpointName = var.endpoint.name, VariantName = var.endpoint.variant }
 }

@@ -1,5 +1,5 @@
-# Messages of the workflow are JSON with a "kind": low_confidence (also a message attribute) or failure. A subscription
-# that wants one kind filters on the body (filter policy scope MessageBody).
+# Messages are JSON with a "kind": low_confidence, drift and candidate (also a message attribute), or failure. A
+# subscription that wants one kind filters on the body (filter policy scope MessageBody).
 
 resource "aws_sns_topic" "people" {
   name              = "${var.name}-people"
@@ -21,15 +21,15 @@ resource "aws_sns_topic_policy" "people" {
 }
 
 data "aws_iam_policy_document" "topic" {
-  # The workflow asks for a human look.
+  # classify-vehicle asks for a human look, retrain announces a candidate, the drift check says that the photos changed.
   statement {
-    sid       = "WorkflowPublishes"
+    sid       = "RolesPublish"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.people.arn]
 
     principals {
       type        = "AWS"
-      identifiers = [var.publisher_role_arn]
+      identifiers = var.publisher_role_arns
     }
   }
 

@@ -35,6 +35,17 @@ variable "confidence_function" {
   }
 }
 
+variable "drift_function" {
+  description = "Key in functions of the one that emits Drift and PopulationStabilityIndex, in the namespace that is called as name. Null: nobody checks."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.drift_function == null ? true : contains(keys(var.functions), var.drift_function)
+    error_message = "drift_function must be one of the functions, or null: ${join(", ", keys(var.functions))}."
+  }
+}
+
 variable "emails" {
   description = "Addresses that receive every message; each confirms its subscription once."
   type        = set(string)
@@ -82,10 +93,11 @@ variable "expected_traffic" {
 }
 
 variable "functions" {
-  description = "The Lambda functions by key: name, seconds after which Lambda stops them, and how many errors in five minutes are too many."
+  description = "The Lambda functions by key: name, seconds after which Lambda stops them, how many errors in five minutes are too many, and whether images wait for them. A function that is called now and then shows slowness and throttles as errors, and has no alarm on them."
   type = map(object({
     name             = string
     errors_threshold = optional(number, 3)
+    serves_images    = optional(bool, true)
     timeout_seconds  = number
   }))
 
@@ -120,9 +132,14 @@ variable "name" {
   }
 }
 
-variable "publisher_role_arn" {
-  description = "ARN of the role that publishes to the topic: the state machine's."
-  type        = string
+variable "publisher_role_arns" {
+  description = "ARNs of the roles that publish to the topic: of state machines and functions."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.publisher_role_arns) > 0
+    error_message = "publisher_role_arns must name the state machine's role, which asks for a human look."
+  }
 }
 
 variable "publisher_rule_arns" {
@@ -167,6 +184,6 @@ variable "thresholds" {
 }
 
 variable "undelivered_queue" {
-  description = "Name of the queue that keeps events no target took."
+  description = "Name of the queue that keeps events and starts which no target took."
   type        = string
 }

@@ -13,6 +13,11 @@ output "dashboard_url" {
   value       = module.monitoring.dashboard_url
 }
 
+output "drift_function_name" {
+  description = "Name of the function that checks for drift; null where nobody checks."
+  value       = local.drift_function != null ? module.lambda_function["check_drift"].name : null
+}
+
 # What should serve, whatever the endpoint says after a guardrail has rolled an update back: `invoke verify` compares.
 output "endpoint_configuration" {
   description = "Name of the endpoint configuration of the current release; null while the endpoint is switched off."
@@ -40,6 +45,16 @@ output "release" {
     test_images    = var.releases[var.current_release].test_images
     threshold      = var.releases[var.current_release].threshold
   }
+}
+
+output "retraining_state_machine_alias_arn" {
+  description = "ARN to start a retraining with: the alias \"live\"."
+  value       = module.retraining_workflow.alias_arn
+}
+
+output "retraining_state_machine_arn" {
+  description = "ARN of the state machine retrain."
+  value       = module.retraining_workflow.state_machine_arn
 }
 
 output "state_machine_alias_arn" {

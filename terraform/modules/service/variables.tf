@@ -33,6 +33,13 @@ variable "budget_usd" {
   default     = null
 }
 
+variable "console" {
+  description = "Whether there is a console of AWS that links in messages and reports can lead to: the embedded AWS has none."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "current_release" {
   description = "Id of the release that serves: a key of releases."
   type        = string
@@ -40,6 +47,20 @@ variable "current_release" {
   validation {
     condition     = contains(keys(var.releases), var.current_release)
     error_message = "current_release is ${var.current_release}, which is none of the known releases: ${length(var.releases) == 0 ? "there is none, run `invoke train`" : join(", ", keys(var.releases))}."
+  }
+}
+
+variable "drift_check" {
+  description = "When it is checked whether the photos have changed, and over how many hours. Null checks never; nor is a serverless endpoint checked, which captures nothing."
+  type = object({
+    schedule     = optional(string, "rate(1 hour)")
+    window_hours = optional(number, 24)
+  })
+  default = null
+
+  validation {
+    condition     = var.drift_check == null ? true : var.drift_check.window_hours >= 1 && var.drift_check.window_hours <= 168 && floor(var.drift_check.window_hours) == var.drift_check.window_hours
+    error_message = "drift_check.window_hours must be a whole number from 1 to 168, which is a week: the check reads all of it within five minutes."
   }
 }
 
@@ -125,7 +146,7 @@ variable "lambda_architecture" {
 }
 
 variable "lambda_packages" {
-  description = "Folder with serialize_image.zip, classify_image.zip and filter_confidence.zip."
+  description = "Folder with a zip for each function of lambda_src, called like it: serialize_image.zip, check_drift.zip, …"
   type        = string
 }
 
@@ -164,20 +185,44 @@ variable "permissions_boundary_arn" {
 }
 
 variable "releases" {
-  description = "Retained releases by id; inference_endpoint checks the records."
+  description = "Retained releases by id; inference_endpoint checks the records. A baseline is what the model said, and saw, on validation: histograms as model_quality counts them."
   type = map(object({
-    accuracy        = number
-    algorithm       = string
+    accuracy  = number
+    algorithm = string
+    baseline = optional(object({
+      brightness = optional(object({ counts = list(number), edges = list(number) }))
+      classes    = map(number)
+      edges      = list(number)
+      scores     = list(number)
+      sharpness  = optional(object({ counts = list(number), edges = list(number) }))
+    }))
     classes         = list(string)
     dataset_sha256  = string
     image_shape     = string
     inference_image = string
     model_data_url  = string
     model_sha256    = string
+    source_revision = optional(string, "unknown")
     test_images     = number
     threshold       = number
+    trained_at      = optional(string, "")
   }))
   nullable = false
+}
+
+variable "retraining" {
+  description = "What starts the training of a candidate besides people: a drift, and a schedule such as cron(0 3 1 * ? *). It is announced, and never deployed."
+  type = object({
+    on_drift = optional(bool, false)
+    schedule = optional(string)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = !var.retraining.on_drift || var.drift_check != null
+    error_message = "retraining.on_drift needs a drift_check: nobody else notices one."
+  }
 }
 
 variable "routing_table" {
@@ -191,4 +236,9 @@ variable "routing_table" {
     motorcycle = { loading_bay = "B", order_radius_km = 15 }
   }
   nullable = false
+}
+
+variable "training_role_arn" {
+  description = "ARN of the foundation's role, under which a candidate is trained and evaluated."
+  type        = string
 }

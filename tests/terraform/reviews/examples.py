@@ -67,6 +67,9 @@ _ALARM = """      executions-throttled = {
         threshold   = var.thresholds.executions_throttled
       }
 """
+_READING = """    sid     = "ReadImages"
+    actions = ["s3:GetObject"]
+"""
 _BETTER = {"accuracy": 0.975, "threshold": 0.87, "dataset_sha256": "2" * 64, "test_images": 200}
 _WORSE = {"accuracy": 0.925, "threshold": 0.93, "dataset_sha256": "3" * 64, "test_images": 200}
 
@@ -78,7 +81,7 @@ EXAMPLES = {
     "rollback": Example(current=FIRST),
     "instance_type_change": Example(endpoint='instance_type = "ml.c5.xlarge"'),
     "removed_alarm": Example(edit=("monitoring/alarms.tf", _ALARM, "")),
-    "widened_iam": Example(edit=("service/policies.tf", '["s3:GetObject"]', '["s3:*"]')),
+    "widened_iam": Example(edit=("service/policies.tf", _READING, _READING.replace("GetObject", "*"))),
     "destroyed_bucket": Example(
         bucket=_NEW_BUCKET, edit=("foundation/main.tf", "${local.account_id}-data", "${local.account_id}-images")
     ),

@@ -46,6 +46,20 @@ def rows(labels: list[int], seed: int, labels_key: bytes = b"fine_labels") -> di
     return {b"filenames": names, labels_key: labels, b"data": pixels, b"batch_label": b"testing batch 1 of 1"}
 
 
+def coloured(
+    classes: dict[str, int], colours: dict[str, tuple[int, int, int]], count: int, labels_key: bytes, seed: int
+) -> bytes:
+    """A batch of images that are easily told apart by their colour: `count` of each class, by its label."""
+    dice = np.random.default_rng(seed)
+    labels, pixels = [], []
+    for name, label in classes.items():
+        plain = np.repeat(np.array(colours[name], np.int64), 1024)
+        pixels += [np.clip(plain + dice.integers(-35, 35, 3072), 0, 255).astype(np.uint8) for _ in range(count)]
+        labels += [label] * count
+    names = [f"{seed}_{number:03}.png".encode() for number in range(len(labels))]
+    return pickled({b"filenames": names, labels_key: labels, b"data": np.stack(pixels)})
+
+
 def cifar_100_members(**changes: bytes) -> dict[str, bytes]:
     members = {
         "meta": pickled({b"fine_label_names": [name.encode() for name in CIFAR_100_NAMES]}),

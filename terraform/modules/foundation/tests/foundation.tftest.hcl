@@ -228,3 +228,35 @@ run "half_a_day_is_refused" {
 
   expect_failures = [var.noncurrent_version_retention_days]
 }
+
+run "what_is_captured_and_reported_expires" {
+  command = plan
+
+  variables {
+    report_retention_days = 14
+  }
+
+  assert {
+    condition = {
+      for rule in aws_s3_bucket_lifecycle_configuration.data.rule : rule.filter[0].prefix => rule.expiration[0].days
+      if length(rule.expiration) > 0
+      } == {
+      "candidates/"   = 14
+      "checkpoints/"  = 30
+      "data_capture/" = 90
+      "evaluation/"   = 14
+      "reports/"      = 14
+    }
+    error_message = "What nobody needs any more must not stay for ever; the dataset, the program and the models must."
+  }
+}
+
+run "reports_that_nobody_has_time_for_are_refused" {
+  command = plan
+
+  variables {
+    report_retention_days = 1
+  }
+
+  expect_failures = [var.report_retention_days]
+}

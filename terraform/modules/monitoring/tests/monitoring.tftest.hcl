@@ -31,7 +31,7 @@ variables {
   }
   kms_key_arn         = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   name                = "scones-test"
-  publisher_role_arn  = "arn:aws:iam::123456789012:role/scones-test-classify-vehicle"
+  publisher_role_arns = ["arn:aws:iam::123456789012:role/scones-test-classify-vehicle"]
   publisher_rule_arns = ["arn:aws:events:eu-central-1:123456789012:rule/scones-test-execution-failed"]
   state_machine_arn   = "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-classify-vehicle"
   undelivered_queue   = "scones-test-undelivered-events"
@@ -171,6 +171,79 @@ run "a_rate_of_low_confidence_needs_many_images" {
     condition     = aws_cloudwatch_metric_alarm.low_confidence.threshold == 25
     error_message = "low_confidence_percent is the alarm's threshold, in percent."
   }
+}
+
+run "drift_rings_where_somebody_checks" {
+  command = plan
+
+  variables {
+    drift_function = "check_drift"
+    functions = {
+      check_drift       = { name = "scones-test-check-drift", errors_threshold = 1, serves_images = false, timeout_seconds = 300 }
+      filter_confidence = { name = "scones-test-filter-confidence", timeout_seconds = 10 }
+    }
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.drift[0].metric_name == "Drift" && aws_cloudwatch_metric_alarm.drift[0].namespace == "scones-test" &&
+      aws_cloudwatch_metric_alarm.drift[0].dimensions == tomap({ FunctionName = "scones-test-check-drift" }) &&
+      aws_cloudwatch_metric_alarm.drift[0].statistic == "Maximum" && aws_cloudwatch_metric_alarm.drift[0].threshold == 1 &&
+      aws_cloudwatch_metric_alarm.drift[0].period == 3600 && aws_cloudwatch_metric_alarm.drift[0].treat_missing_data == "notBreaching"
+    )
+    error_message = "One check that finds drift is enough, and an hour with too few images is no drift."
+  }
+
+  assert {
+    condition     = strcontains(aws_cloudwatch_composite_alarm.degraded.alarm_rule, "ALARM(\"scones-test-drift\")")
+    error_message = "Drift is part of what is wrong with the service."
+  }
+
+  assert {
+    condition = [
+      for widget in jsondecode(aws_cloudwatch_dashboard.service.dashboard_body).widgets : widget.properties.metrics[*][1]
+      if startswith(try(widget.properties.title, ""), "Drift")
+    ] == [["Drift", "PopulationStabilityIndex"]]
+    error_message = "The dashboard shows what the check says."
+  }
+
+  assert {
+    condition = (
+      contains(keys(aws_cloudwatch_metric_alarm.service), "check-drift-errors") &&
+      !contains(keys(aws_cloudwatch_metric_alarm.service), "check-drift-throttles") &&
+      !contains(keys(aws_cloudwatch_metric_alarm.slow_function), "check_drift")
+    )
+    error_message = "No image waits for the check: its errors say all."
+  }
+}
+
+run "without_a_check_nobody_rings_for_drift" {
+  command = plan
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.drift) == 0 && !strcontains(aws_cloudwatch_dashboard.service.dashboard_body, "PopulationStabilityIndex")
+    error_message = "There is no metric to look at."
+  }
+}
+
+run "check_that_is_no_function_is_refused" {
+  command = plan
+
+  variables {
+    drift_function = "check_drift"
+  }
+
+  expect_failures = [var.drift_function]
+}
+
+run "topic_to_which_nobody_publishes_is_refused" {
+  command = plan
+
+  variables {
+    publisher_role_arns = []
+  }
+
+  expect_failures = [var.publisher_role_arns]
 }
 
 run "silence_rings_only_where_traffic_is_expected" {

@@ -89,6 +89,7 @@ variables {
       threshold       = 0.93
     }
   }
+  training_role_arn = "arn:aws:iam::123456789012:role/scones-test-training"
 }
 
 run "threshold_comes_from_the_current_release" {
@@ -157,4 +158,132 @@ run "image_too_large_for_the_payload_is_refused" {
   }
 
   expect_failures = [var.image_limits]
+}
+
+run "without_a_check_there_is_no_function_and_no_schedule" {
+  command = plan
+
+  assert {
+    condition     = output.drift_function_name == null && length(module.drift_schedule) == 0
+    error_message = "Nobody asked for a check."
+  }
+}
+
+run "check_tells_people_and_starts_nothing_by_itself" {
+  command = plan
+
+  variables {
+    drift_check = { schedule = "rate(6 hours)", window_hours = 48 }
+  }
+
+  assert {
+    condition     = output.drift_function_name == "scones-test-check-drift" && length(module.drift_schedule) == 1
+    error_message = "The check runs on its schedule."
+  }
+
+  assert {
+    condition = {
+      for name, value in local.functions.check_drift.environment : name => value
+      } == {
+      BUCKET                       = "scones-test-123456789012-data"
+      CAPTURE_PREFIX               = "data_capture/scones-test/"
+      CONSOLE_REGION               = "eu-central-1"
+      REPORTS_PREFIX               = "reports/"
+      RETRAINING_STATE_MACHINE_ARN = ""
+      TOPIC_ARN                    = "arn:aws:sns:eu-central-1:123456789012:scones-test-people"
+    }
+    error_message = "The function's contract."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in data.aws_iam_policy_document.check_drift.statement : tolist(statement.actions)
+    ])) == toset(["kms:Decrypt", "kms:GenerateDataKey", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "sns:Publish"])
+    error_message = "It may start no training."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in data.aws_iam_policy_document.check_drift.statement : tolist(statement.resources)
+      if contains(statement.actions, "s3:PutObject") || contains(statement.actions, "s3:GetObject")
+      ])) == toset([
+      "arn:aws:s3:::scones-test-123456789012-data/data_capture/scones-test/*",
+      "arn:aws:s3:::scones-test-123456789012-data/reports/*",
+    ])
+    error_message = "Models and uploads are none of its business."
+  }
+}
+
+run "drift_starts_the_published_retraining_where_it_may" {
+  command = plan
+
+  variables {
+    drift_check = {}
+    retraining  = { on_drift = true }
+  }
+
+  # The ARN is spelled out: it must be that of the machine.
+  assert {
+    condition     = local.retraining_arn == "arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-retrain"
+    error_message = "The check must start the machine that there is."
+  }
+
+  assert {
+    condition     = local.functions.check_drift.environment.RETRAINING_STATE_MACHINE_ARN == "${local.retraining_arn}:live"
+    error_message = "What starts is the published version."
+  }
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.check_drift.statement : statement.resources
+      if contains(statement.actions, "states:StartExecution") && try(one(statement.condition).values == tolist(["live"]), false)
+    ]) == toset(["arn:aws:states:eu-central-1:123456789012:stateMachine:scones-test-retrain"])
+    error_message = "It may start that machine's published version alone."
+  }
+}
+
+run "links_lead_nowhere_where_there_is_no_console" {
+  command = plan
+
+  variables {
+    console     = false
+    drift_check = {}
+  }
+
+  assert {
+    condition     = alltrue([for key in ["check_drift", "compare_candidate"] : local.functions[key].environment.CONSOLE_REGION == ""])
+    error_message = "The embedded AWS has no console."
+  }
+}
+
+run "comparison_writes_candidates_alone" {
+  command = plan
+
+  assert {
+    condition = one([
+      for statement in data.aws_iam_policy_document.compare_candidate.statement : statement.resources
+      if contains(statement.actions, "s3:PutObject")
+    ]) == toset(["arn:aws:s3:::scones-test-123456789012-data/candidates/*"])
+    error_message = "A comparison must not be able to replace a model."
+  }
+}
+
+run "drift_that_nobody_looks_for_starts_nothing" {
+  command = plan
+
+  variables {
+    retraining = { on_drift = true }
+  }
+
+  expect_failures = [var.retraining]
+}
+
+run "window_of_a_year_is_refused" {
+  command = plan
+
+  variables {
+    drift_check = { window_hours = 8760 }
+  }
+
+  expect_failures = [var.drift_check]
 }

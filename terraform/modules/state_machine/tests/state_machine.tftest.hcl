@@ -140,6 +140,39 @@ run "item_of_a_map_is_looked_at_as_well" {
   expect_failures = [aws_sfn_state_machine.workflow]
 }
 
+run "branch_of_a_parallel_state_is_looked_at_as_well" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "Both", TimeoutSeconds = 60, States = { Both = { Type = "Parallel", End = true, Branches = [{ StartAt = "One", States = { One = { Type = "Task", TimeoutSeconds = 5, End = true } } }] } } }
+  }
+
+  expect_failures = [aws_sfn_state_machine.workflow]
+}
+
+run "branch_may_leave_its_errors_to_the_parallel_state" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "Both", TimeoutSeconds = 60, States = { Both = { Type = "Parallel", Catch = [{ ErrorEquals = ["States.ALL"], Next = "Last" }], Next = "Last", Branches = [{ StartAt = "One", States = { One = { Type = "Task", TimeoutSeconds = 5, End = true } } }] }, Last = { Type = "Succeed" } } }
+  }
+
+  assert {
+    condition     = length(local.careless_tasks) == 0
+    error_message = "An error in a branch is the parallel state's error."
+  }
+}
+
+run "branch_that_can_hang_is_refused" {
+  command = plan
+
+  variables {
+    definition = { StartAt = "Both", TimeoutSeconds = 60, States = { Both = { Type = "Parallel", Catch = [{ ErrorEquals = ["States.ALL"], Next = "Last" }], Next = "Last", Branches = [{ StartAt = "One", States = { One = { Type = "Task", End = true } } }] }, Last = { Type = "Succeed" } } }
+  }
+
+  expect_failures = [aws_sfn_state_machine.workflow]
+}
+
 run "key_that_is_none_is_refused" {
   command = plan
 
