@@ -70,10 +70,12 @@ module "monitoring" {
   functions = {
     classify_image    = { name = "watched-classify-image", timeout_seconds = 30 }
     filter_confidence = { name = "watched-filter-confidence", timeout_seconds = 10 }
+    check_drift       = { name = "watched-check-drift", serves_images = false, timeout_seconds = 300 }
   }
+  drift_function = "check_drift"
   kms_key_arn         = aws_kms_key.data.arn
   name                = "watched"
-  publisher_role_arn  = "arn:aws:iam::000000000000:role/watched"
+  publisher_role_arns = ["arn:aws:iam::000000000000:role/watched"]
   publisher_rule_arns = ["arn:aws:events:us-east-1:000000000000:rule/watched"]
   state_machine_arn   = "arn:aws:states:us-east-1:000000000000:stateMachine:watched"
   thresholds          = var.thresholds
@@ -206,6 +208,33 @@ def handler(event, context):
     invoke(program, {})
     assert statistics(aws, "printed", "Sizes", {"A": "a"}) == (3, 9, 6)
     assert statistics(aws, "printed", "Sizes", {"A": "a", "B": "b"}) == (3, 9, 6)
+
+
+def test_an_alarm_rings_on_what_a_function_prints(aws, invoke):
+    program = """
+import json, time
+
+def handler(event, context):
+    declaration = {"Namespace": "rung", "Dimensions": [["A"]], "Metrics": [{"Name": "Drift"}]}
+    metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [declaration]}
+    print(json.dumps({"_aws": metadata, "A": "a", "Drift": 1}))
+"""
+    cloudwatch = aws.client("cloudwatch")
+    for name, threshold in (("rings", 1), ("is-silent", 2)):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="rung",
+            MetricName="Drift",
+            Dimensions=[{"Name": "A", "Value": "a"}],
+            Statistic="Maximum",
+            ComparisonOperator="GreaterThanOrEqualToThreshold",
+            Threshold=threshold,
+            Period=3600,
+            EvaluationPeriods=1,
+        )
+    invoke(program, {})
+    alarms = cloudwatch.describe_alarms(AlarmNames=["rings", "is-silent"])["MetricAlarms"]
+    assert {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms} == {"rings": "ALARM", "is-silent": "OK"}
 
 
 def test_an_alarm_watches_its_own_dimensions_alone(aws):

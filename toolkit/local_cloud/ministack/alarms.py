@@ -91,6 +91,8 @@ def read_embedded_metrics() -> None:
 
 
 def _store_embedded_metrics(document: Any) -> None:
+    """Store what a line says, and look at the alarms on it, as MiniStack does after PutMetricData."""
+    stored = set()
     for directive in document["_aws"]["CloudWatchMetrics"]:
         for names, metric in itertools.product(directive["Dimensions"], directive["Metrics"]):
             value = document[metric["Name"]]
@@ -105,6 +107,10 @@ def _store_embedded_metrics(document: Any) -> None:
                 counts=None,
                 stat_values=None,
             )
+            stored.add((directive["Namespace"], metric["Name"]))
+    for alarm in list(cloudwatch._alarms.values()):
+        if (alarm.get("Namespace"), alarm.get("MetricName")) in stored:
+            cloudwatch._evaluate_alarm(alarm)
 
 
 def _input_shape(action: str) -> Any:
