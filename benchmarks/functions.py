@@ -33,8 +33,12 @@ _ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_SECRET_ACCESS_KEY": "none",
+    "BUCKET": "vehicles",
+    "CAPTURE_PREFIX": "data_capture/vehicles/",
     "ENDPOINT_NAME": "vehicles",
+    "REPORTS_PREFIX": "reports/",
     "THRESHOLD": "0.9",
+    "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:people",
 }
 
 
