@@ -119,7 +119,7 @@ def train(
     new_classes: bool = False,
 ) -> None:
     """Train on the staged dataset (staging it if needed), evaluate, and write the release record and a model card."""
-    from toolkit import model_card, pipeline
+    from toolkit import pipeline
     from toolkit.progress import console
     from toolkit.staging import StagedDataset
 
@@ -143,14 +143,8 @@ def train(
         environment, foundation, staged, settings, new_data=new_data, new_classes=new_classes
     )
     pipeline.package_functions(environment)
-    console.print(f"Release {release.identifier}: accuracy {evaluation.right} on {evaluation.test_images} test images.")
-    if len(release.classes) > 2:  # noqa: PLR2004 - of two, one says it all
-        for name, right in zip(release.classes, evaluation.right_by_class, strict=True):
-            console.print(f"  {name}: {right}")
-    console.print(
-        f"Recorded in {environment.releases_file}, model card {model_card.path(environment, release)}. "
-        f"Next: `invoke apply --env {env}`."
-    )
+    _print_release(environment, release, evaluation)
+    console.print(f"Next: `invoke apply --env {env}`.")
 
 
 @task(help=_ENV)
@@ -447,17 +441,14 @@ def retrain(c: Context, env: str = "local", hyperparameter: Sequence[str] | None
 @readable
 def promote(c: Context, env: str = "local", job: str = "") -> None:
     """Make a candidate the current release in the release record, with its model card. Deploys nothing; next: plan."""
-    from toolkit import model_card, pipeline
+    from toolkit import pipeline
     from toolkit.progress import console
     from toolkit.promotion import promote as run
 
     environment = _activate(env)
     release, evaluation = run(environment, pipeline.foundation_of(environment), job)
-    console.print(f"Release {release.identifier}: accuracy {evaluation.right} on {evaluation.test_images} test images.")
-    console.print(
-        f"Recorded in {environment.releases_file}, model card {model_card.path(environment, release)}. "
-        f"Next: `invoke plan --env {env}`."
-    )
+    _print_release(environment, release, evaluation)
+    console.print(f"Next: `invoke plan --env {env}`.")
 
 
 @task(help=_ENV)
@@ -637,6 +628,19 @@ def _activate(name: str) -> Any:
     environment = Environment(name)
     environment.activate()
     return environment
+
+
+def _print_release(environment: Any, release: Any, evaluation: Any) -> None:
+    from toolkit import model_card
+    from toolkit.progress import console
+
+    console.print(f"Release {release.identifier}: accuracy {evaluation.right} on {evaluation.test_images} test images.")
+    if len(release.classes) > 2:  # noqa: PLR2004 - of two, one says it all
+        for name, right in zip(release.classes, evaluation.right_by_class, strict=True):
+            console.print(f"  {name}: {right}")
+    console.print(
+        f"Recorded in {environment.releases_file}, model card {model_card.path(environment, release)}.", soft_wrap=True
+    )
 
 
 def _price_region(environment: Any) -> str | None:

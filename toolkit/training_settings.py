@@ -10,9 +10,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from toolkit.cost import Prices
 from toolkit.environment import PROJECT
 from toolkit.errors import ToolkitError
+from toolkit.prices import Prices
 
 PYTORCH = "pytorch"
 IMAGE_CLASSIFICATION = "image-classification"

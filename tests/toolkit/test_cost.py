@@ -3,7 +3,8 @@ from datetime import date
 
 import pytest
 
-from toolkit.cost import Bill, Prices, estimate
+from toolkit.cost import Bill, estimate
+from toolkit.prices import Prices
 from toolkit.training_settings import load
 
 PRICES = Prices(date(2026, 11, 21), "us-east-1", {"ml.c5.2xlarge": 0.36})
