@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from model_quality.measures import Evaluation, Prediction
 
 _AT_ONCE = 8
@@ -29,14 +27,15 @@ def read(s3: Any, bucket: str, prefix: str, names: Iterable[str]) -> dict[str, A
     """Read the answer for each image, from `<prefix>/<image>.out`.
 
     Raises:
-        AnswersUnusableError: one cannot be read.
+        AnswersUnusableError: one is missing, or is no JSON.
+        ClientError, BotoCoreError: S3 refuses, or does not answer.
     """
 
     def fetch(name: str) -> Any:
         key = f"{prefix.rstrip('/')}/{name}.out"
         try:
             return json.load(s3.get_object(Bucket=bucket, Key=key)["Body"])
-        except (BotoCoreError, ClientError, ValueError) as error:
+        except (s3.exceptions.NoSuchKey, ValueError) as error:
             raise AnswersUnusableError(f"The answer s3://{bucket}/{key} cannot be read: {error}") from error
 
     names = list(names)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import heapq
+import io
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +23,7 @@ from model_quality.records import LineDamagedError, Picture, Row, image_features
 LEAST_SURE = 24
 _SUFFIX = ".jsonl"
 _IN_FLIGHT = 16
-_MEASURED_IMAGES = 2000  # so many are decoded, evenly taken from all files: it costs more than reading a record
+_MEASURED_IMAGES = 2000  # so many are decoded at most: it costs more than reading a record
 _LATE = timedelta(hours=1)  # a file may lie under the hour in which it was written, not that of its first record
 _HOUR = re.compile(r"(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]*$")
 _YEAR = re.compile(r"\d{4}/")
@@ -142,6 +146,14 @@ class Capture:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def damaged_csv(self) -> str:
+        """Name every damaged line, as CSV."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("file", "line", "reason"))
+        writer.writerows((damage.file, damage.line, damage.reason) for damage in self.damaged)
+        return text.getvalue()
+
     def check(self, baseline: Baseline | None) -> Drift:
         """Compare with what a release's model said, and saw, on validation."""
         measured = [
@@ -183,14 +195,13 @@ def read(
     """
     origin = _Bucket(source, s3) if source.startswith("s3://") else _Folder(source)
     names = origin.list(window)
-    reading = _Reading(tuple(classes))
+    reading = _Reading(tuple(classes), window)
     with ThreadPoolExecutor(_IN_FLIGHT) as pool:
         # Fetched ahead side by side, and taken apart here: in many threads Python is slower at that.
-        for place, lines in enumerate(_in_order(pool, origin.lines, names)):
-            measured = _MEASURED_IMAGES * (place + 1) // len(names) - _MEASURED_IMAGES * place // len(names)
-            reading.add(_read_file(lines, window, names[place], measured))
+        for done, lines in enumerate(_in_order(pool, origin.lines, names), start=1):
+            reading.read(names[done - 1], lines)
             if progress:
-                progress(place + 1, len(names))
+                progress(done, len(names))
     return reading.capture(len(names))
 
 
@@ -284,86 +295,53 @@ class _LeastSure(Generic[T]):
         return [value for _, value in sorted(self._kept.values(), key=lambda kept: kept[0])]
 
 
-@dataclass
-class _FileContent:
-    """What one file holds: its rows without their images, but for those to be shown."""
+class _Sample:
+    """Keeps some images of all, each record with the same chance, whatever is on its image and whenever it came."""
 
-    name: str
-    rows: list[tuple[Row, int, tuple[int, int] | None, int | None, tuple[float, float] | None]] = field(
-        default_factory=list
-    )
-    unsure: _LeastSure[tuple[int, int, Picture]] = field(default_factory=_LeastSure)
-    damaged: list[Damage] = field(default_factory=list)
-    outside: int = 0
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, int, Picture]] = []
 
+    def offer(self, row: Row, place: int, image: Picture) -> None:
+        """Keep an image if it is among those of the smallest hashes."""
+        digest = hashlib.blake2b(f"{row.event_id} {row.item}".encode(), digest_size=8).digest()
+        entry = (-int.from_bytes(digest), place, image)
+        if len(self._kept) < _MEASURED_IMAGES:
+            heapq.heappush(self._kept, entry)
+        elif entry[0] > self._kept[0][0]:
+            heapq.heapreplace(self._kept, entry)
 
-def _read_file(lines: Future[Iterable[bytes]], window: Window, name: str, measured: int) -> _FileContent:
-    content = _FileContent(name)
-    try:
-        for number, line in enumerate(lines.result(), start=1):
-            if not line.strip():
-                continue
-            try:
-                rows = parse_line(line)
-            except LineDamagedError as error:
-                content.damaged.append(Damage(name, number, str(error)))
-                continue
-            if not window.holds(rows[0].time):
-                content.outside += len(rows)
-                continue
-            for row in rows:
-                _add(content, row, number, measure=len(content.rows) < measured)
-    except (OSError, ClientError, BotoCoreError) as error:
-        content.damaged.append(Damage(name, 0, f"the file cannot be read: {error}"))
-    return content
-
-
-def _add(content: _FileContent, row: Row, line: int, *, measure: bool) -> None:
-    image, row.image = row.image, None
-    size = image.size if image is not None else None
-    features = image_features(image.decode()) if image is not None and measure else None
-    if image is not None and size:
-        content.unsure.offer(row.content, max(row.scores), (len(content.rows), line, image))
-    content.rows.append((row, line, size, len(image) if image is not None else None, features))
+    def images(self) -> list[tuple[int, Picture]]:
+        """Return place and image of each."""
+        return [(place, image) for _, place, image in self._kept]
 
 
 class _Reading:
     """Puts files together, in the order in which they come."""
 
-    def __init__(self, classes: tuple[str, ...]) -> None:
-        self._classes = classes
+    def __init__(self, classes: tuple[str, ...], window: Window) -> None:
+        self._classes, self._window = classes, window
         self._columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         self._scores: list[list[float]] = []
         self._damaged: list[Damage] = []
-        self._unsure: _LeastSure[UnsureImage] = _LeastSure()
+        self._unsure: _LeastSure[tuple[int, Picture]] = _LeastSure()
+        self._sample = _Sample()
         self._outside = 0
 
-    def add(self, content: _FileContent) -> None:
-        self._damaged += content.damaged
-        self._outside += content.outside
-        accepted = {}
-        for place, (row, line, size, length, features) in enumerate(content.rows):
-            if not self._classes:
-                self._classes = tuple(f"class_{number}" for number in range(len(row.scores)))
-            if len(row.scores) != len(self._classes):
-                reason = f"{len(row.scores)} probabilities for {len(self._classes)} classes"
-                self._damaged.append(Damage(content.name, line, reason))
-                continue
-            accepted[place] = row
-            confidence = max(row.scores)
-            values = (
-                *(row.event_id, row.item, row.time, self._classes[row.scores.index(confidence)], confidence),
-                *(row.latency_ms, *(size or (None, None)), length, *(features or (None, None)), row.content),
-                *(content.name, line),
-            )
-            for column, value in zip(self._columns.values(), values, strict=True):
-                column.append(value)
-            self._scores.append(row.scores)
-        for place, line, image in content.unsure.values():
-            if place in accepted:
-                self._show(accepted[place], content.name, line, image)
+    def read(self, name: str, lines: Future[Iterable[bytes]]) -> None:
+        """Take a file apart."""
+        try:
+            for number, line in enumerate(lines.result(), start=1):
+                if line.strip():
+                    self._read_line(name, number, line)
+        except (OSError, ClientError, BotoCoreError) as error:
+            self._damaged.append(Damage(name, 0, f"the file cannot be read: {error}"))
 
     def capture(self, files: int) -> Capture:
+        """Return all that was read."""
+        for place, image in self._sample.images():
+            features = image_features(image.decode()) or (None, None)
+            self._columns["brightness"][place], self._columns["sharpness"][place] = features
+        unsure = [self._unsure_image(place, image) for place, image in self._unsure.values()]
         keys = list(zip(*(self._columns[name] for name in ("time", "file", "line", "item")), strict=True))
         order = sorted(range(len(keys)), key=keys.__getitem__)
         return Capture(
@@ -373,14 +351,46 @@ class _Reading:
             files=files,
             outside=self._outside,
             damaged=self._damaged,
-            least_sure=self._unsure.values(),
+            least_sure=unsure,
         )
 
-    def _show(self, row: Row, file: str, line: int, image: Picture) -> None:
-        confidence = max(row.scores)
-        prediction = self._classes[row.scores.index(confidence)]
-        found = UnsureImage(confidence, prediction, row.event_id, row.time, file, line, row.content, image.decode())
-        self._unsure.offer(row.content, confidence, found)
+    def _read_line(self, name: str, number: int, line: bytes) -> None:
+        try:
+            rows = parse_line(line)
+        except LineDamagedError as error:
+            self._damaged.append(Damage(name, number, str(error)))
+            return
+        if not self._window.holds(rows[0].time):
+            self._outside += len(rows)
+            return
+        for row in rows:
+            if not self._classes:
+                self._classes = tuple(f"class_{place}" for place in range(len(row.scores)))
+            if len(row.scores) == len(self._classes):
+                self._add(row, name, number)
+            else:
+                reason = f"{len(row.scores)} probabilities for {len(self._classes)} classes"
+                self._damaged.append(Damage(name, number, reason))
+
+    def _add(self, row: Row, name: str, number: int) -> None:
+        image, place, confidence = row.image, len(self._scores), max(row.scores)
+        size = image.size if image is not None else None
+        if image is not None and size:
+            self._unsure.offer(row.content, confidence, (place, image))
+            self._sample.offer(row, place, image)
+        values = (
+            *(row.event_id, row.item, row.time, self._classes[row.scores.index(confidence)], confidence),
+            *(row.latency_ms, *(size or (None, None)), len(image) if image is not None else None),
+            *(None, None, row.content, name, number),
+        )
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
+        self._scores.append(row.scores)
+
+    def _unsure_image(self, place: int, image: Picture) -> UnsureImage:
+        row = {name: values[place] for name, values in self._columns.items()}
+        names = ("confidence", "event_id", "time", "file", "line", "content")
+        return UnsureImage(**{name: row[name] for name in names}, prediction=row["class"], image=image.decode())
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[str], T], names: Sequence[str]) -> Iterator[Future[T]]:

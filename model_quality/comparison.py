@@ -102,11 +102,12 @@ class Comparison:
     @property
     def advice(self) -> str:
         """What to do."""
+        promote = f"invoke promote --job {self.candidate.name}"
         return {
-            BETTER: "To let it serve, review the change that `invoke promote` makes of the release record.",
+            BETTER: f"To let it serve, review the change that `{promote}` makes of the release record.",
             WORSE: "Leave the release as it is. Look at the data: what was added, and is it labelled right?",
             ALIKE: "There is no reason in these figures to change the release; the data it has learnt from may be one. "
-            "`invoke promote` proposes it.",
+            f"`{promote}` proposes it.",
         }[self.verdict]
 
     def rows(self) -> list[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from model_quality import answers
 from model_quality.artifact import Artifact, ArtifactUnreadableError
+from model_quality.comparison import WORSE
 from model_quality.measures import Evaluation
 from model_quality.release import Release
 from toolkit import model_card
@@ -17,6 +18,7 @@ from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
 from toolkit.hyperparameters import as_text, of_job
 from toolkit.infrastructure import Foundation
+from toolkit.progress import console
 from toolkit.releases import ReleaseRecord
 from toolkit.staging import StagedDataset
 from toolkit.training import TrainedModel
@@ -29,6 +31,10 @@ class NoSuchCandidateError(ToolkitError):
     """There is no candidate of that name."""
 
 
+class CandidateWorseError(ToolkitError):
+    """The newest candidate is worse than the release that it was compared with, and nobody has named it."""
+
+
 class CandidateUnusableError(ToolkitError):
     """What the candidate was measured by is no more, or its artifact is not the one that was measured."""
 
@@ -39,16 +45,24 @@ def promote(environment: Environment, foundation: Foundation, job_name: str = ""
     Args:
         environment: an activated environment.
         foundation: where the candidate lies.
-        job_name: the candidate's training job; by default the newest candidate.
+        job_name: the candidate's training job; by default the newest candidate, unless it is worse.
 
     Raises:
         NoSuchCandidateError: there is none of that name.
+        CandidateWorseError: none was named, and the newest is worse.
         CandidateUnusableError: its artifact or its test images are not those that it was measured by.
     """
     record = ReleaseRecord.read(environment.releases_file)
     s3 = environment.client("s3")
     name = job_name or _newest(s3, foundation.bucket)
     release = _release(s3, foundation.bucket, name)
+    told = _document(s3, foundation.bucket, name, "message.json")
+    console.print(told.get("what", ""), highlight=False)
+    if not job_name and told.get("verdict") == WORSE:
+        raise CandidateWorseError(
+            f"The newest candidate, {name}, is worse than the release it was compared with.",
+            "Name another one, or this, with --job.",
+        )
     staged = StagedDataset.read(s3, foundation.bucket)
     if staged is None or staged.dataset_sha256 != release.dataset_sha256:
         raise CandidateUnusableError(
@@ -84,17 +98,26 @@ def _newest(s3: Any, bucket: str) -> str:
 
 
 def _release(s3: Any, bucket: str, job_name: str) -> Release:
-    key = f"{_CANDIDATES}{job_name}/release.json"
+    entry = _document(s3, bucket, job_name, "release.json")
     try:
-        entry = json.load(s3.get_object(Bucket=bucket, Key=key)["Body"])
         return Release(**{**entry, "classes": tuple(entry["classes"])})
+    except (TypeError, KeyError) as error:
+        raise CandidateUnusableError(
+            f"What {job_name} left is no entry of a release record: {error}.", "Run `invoke retrain`."
+        ) from error
+
+
+def _document(s3: Any, bucket: str, job_name: str, name: str) -> dict[str, Any]:
+    key = f"{_CANDIDATES}{job_name}/{name}"
+    try:
+        return dict(json.load(s3.get_object(Bucket=bucket, Key=key)["Body"]))
     except s3.exceptions.NoSuchKey:
         raise NoSuchCandidateError(
             f"There is no candidate {job_name}.", "Name the training job with --job, or run `invoke retrain`."
         ) from None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError) as error:
         raise CandidateUnusableError(
-            f"s3://{bucket}/{key} is no entry of a release record: {error}.", "Run `invoke retrain`."
+            f"s3://{bucket}/{key} cannot be read: {error}.", "Run `invoke retrain`."
         ) from error
 
 

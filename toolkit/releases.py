@@ -64,7 +64,10 @@ class ReleaseRecord:
         newest of the others.
         """
         needed = {release.identifier, self.current_release}
-        entry = {**asdict(release), "previous_release": self.current_release}
+        # Recorded once more, it does not come after itself.
+        again = self.releases.get(release.identifier, {}) if release.identifier == self.current_release else None
+        previous = self.current_release if again is None else again.get("previous_release")
+        entry = {**asdict(release), "previous_release": previous}
         releases = {**self.releases, release.identifier: entry}
         by_importance = sorted(releases, key=lambda name: (name in needed, name))
         kept = sorted(by_importance[-KEPT_RELEASES:])

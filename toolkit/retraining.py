@@ -19,7 +19,7 @@ from toolkit.releases import ReleaseRecord
 from toolkit.training_settings import pair
 from toolkit.workflow import message_of
 
-_LIMIT_SECONDS = 6 * 3600  # longer than the state machine's own time limit
+_LIMIT_SECONDS = 6 * 86_400  # longer than the state machine's own time limit can be
 _RUNNING = "RUNNING"
 _LAST_EVENTS = 20
 
@@ -91,7 +91,7 @@ def _follow(states: Any, arn: str, pause: float) -> dict[str, Any]:
                 return execution
             if time.monotonic() > deadline:
                 raise RetrainingFailedError(
-                    f"Retraining still runs after {_LIMIT_SECONDS // 3600} hours.", f"Look at the execution {arn}."
+                    f"Retraining still runs after {_LIMIT_SECONDS // 86_400} days.", f"Look at the execution {arn}."
                 )
             if state := _current_state(states, arn):
                 progress.update(task, description=f"Retraining: {state}")

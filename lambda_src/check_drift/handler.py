@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model_quality import bars
+from model_quality import last_check as last_checks
 from model_quality.capture import Capture, CaptureUnreadableError, Window, read
 from model_quality.drift import DRIFT, NO_DRIFT, Baseline, Drift
 from model_quality.figures import summarize
@@ -35,7 +36,6 @@ FUNCTION_NAME = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "check_drift")
 METRIC_NAMESPACE = os.environ.get("METRIC_NAMESPACE", "VehicleClassification")
 UNITS = {"CheckedRecords": "Count", "DamagedRecords": "Count"}
 DEFAULT_HOURS = 24
-LATEST = "latest.json"  # what the last check found, of whichever release
 
 # A file that cannot be had in a few seconds, three times, is named in the report; the others are read meanwhile.
 s3 = boto3.client(
@@ -87,23 +87,26 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     summary = summarize(capture, window, drift, threshold, release)
     what, advice = verdict_in_words(drift, summary)
     page = render(capture, drift, summary, bars.draw(capture, drift, threshold), region=CONSOLE_REGION)
-    report = write_report(f"{REPORTS_PREFIX}{release}/{now:%Y/%m/%d/%H%M%S}", page, summary)
+    report = write_report(f"{REPORTS_PREFIX}{release}/{now:%Y/%m/%d/%H%M%S}", page, summary, capture)
 
     drifted_before = last.get("release") == release and bool(last.get("drifting"))
     told = drift.verdict == DRIFT and not drifted_before
-    retraining = None
+    found = {"verdict": drift.verdict, "what": what, "records": len(capture), "damaged": len(capture.damaged)}
+    # First: whatever fails below, the alarm knows.
+    level = "WARN" if drift.verdict == DRIFT else "INFO"
+    log(level, "Drift checked", {**found, "report": report, "told": told}, metrics(capture, drift, summary))
+
+    retraining, refusal = retrain(release, now) if told else (None, None)
     if told:
         tell(what, advice, summary, report)
-        retraining = retrain(release, now)
     # Last: if people could not be told, the next check tries again. A check that cannot tell changes nothing.
     drifting = drift.verdict == DRIFT or (drift.verdict != NO_DRIFT and drifted_before)
     note = {**summary, "report": report, "drifting": drifting, "serving_since": serving_since}
-    put(f"{REPORTS_PREFIX}{LATEST}", as_json(note), "application/json")
-
-    found = {"verdict": drift.verdict, "what": what, "records": len(capture), "damaged": len(capture.damaged)}
-    outcome = {**found, "report": report, "told": told, "retraining": retraining}
-    log("WARN" if drift.verdict == DRIFT else "INFO", "Drift checked", outcome, metrics(capture, drift, summary))
-    return outcome
+    put(f"{REPORTS_PREFIX}{last_checks.NAME}", as_json(note), "application/json")
+    if refusal:
+        log("ERROR", f"The retraining cannot be started: {refusal}", {"release": release})
+        raise refusal
+    return {**found, "report": report, "told": told, "retraining": retraining}
 
 
 def parse(event: dict[str, Any], now: datetime) -> tuple[str, list[str], float, Baseline | None, Window]:
@@ -130,45 +133,34 @@ def read_capture(window: Window, classes: list[str]) -> Capture:
     return capture
 
 
-def write_report(prefix: str, page: str, summary: dict[str, Any]) -> str:
-    """Writes the page and its figures, and returns where the page lies."""
+def write_report(prefix: str, page: str, summary: dict[str, Any], capture: Capture) -> str:
+    """Writes the page, its figures and what was damaged, and returns where the page lies."""
     put(f"{prefix}/summary.json", as_json(summary), "application/json")
     put(f"{prefix}/report.html", page, "text/html; charset=utf-8")
+    if capture.damaged:
+        put(f"{prefix}/damaged.csv", capture.damaged_csv(), "text/csv; charset=utf-8")
     return f"s3://{BUCKET}/{prefix}/report.html"
 
 
 def last_check() -> dict[str, Any]:
     """Reads what the last check found; empty where there was none."""
-    key = f"{REPORTS_PREFIX}{LATEST}"
     try:
-        # Listed first: to read what is not there would be refused like a right that is missing.
-        if not s3.list_objects_v2(Bucket=BUCKET, Prefix=key, MaxKeys=1).get("Contents"):
-            return {}
-        body = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return last_checks.read(s3, BUCKET, REPORTS_PREFIX)
     except (BotoCoreError, ClientError) as error:
-        raise CaptureUnreadable(f"s3://{BUCKET}/{key} cannot be read: {error}") from error
-    try:
-        found = json.loads(body)
-        if since := found["serving_since"]:
-            datetime.fromisoformat(since)
-        return dict(found)
-    except (ValueError, KeyError, TypeError):  # not ours: it will be replaced
-        return {}
+        raise CaptureUnreadable(
+            f"The last check under s3://{BUCKET}/{REPORTS_PREFIX} cannot be read: {error}"
+        ) from error
 
 
 def of_this_release(window: Window, release: str, last: dict[str, Any]) -> tuple[Window, str | None]:
-    """Leaves out of a window what another release has answered.
+    """Leaves out of a window what another release has answered; says since when this one serves.
 
-    Captured data does not name its release. Since when one serves is known to within the time between two checks: the
-    first check that is asked for it begins with it. None: it has served for as long as there were checks.
+    The first check that is asked for a release begins with it. None: it has served for as long as there were checks.
     """
     assert window.until is not None  # noqa: S101 - of `parse`
     if last and last.get("release") != release:
         return Window(window.until, window.until), window.until.isoformat()
-    since = last.get("serving_since")
-    if since and window.since and (begun := datetime.fromisoformat(since)) > window.since:
-        return Window(begun, window.until), since
-    return window, since
+    return last_checks.since_it_serves(window, release, last), last.get("serving_since")
 
 
 def tell(what: str, advice: str, summary: dict[str, Any], report: str) -> None:
@@ -191,19 +183,20 @@ def tell(what: str, advice: str, summary: dict[str, Any], report: str) -> None:
     )
 
 
-def retrain(release: str, now: datetime) -> str | None:
-    """Starts a retraining, at most one a day, and returns its name; None where drift starts none."""
+def retrain(release: str, now: datetime) -> tuple[str | None, Exception | None]:
+    """Starts a retraining, at most one a day. Returns its name, if drift starts any, or why it could not be started."""
     if not RETRAINING_STATE_MACHINE_ARN:
-        return None
+        return None, None
     name = f"drift-{release}-{now:%Y-%m-%d}"
     try:
         states.start_execution(
             stateMachineArn=RETRAINING_STATE_MACHINE_ARN, name=name, input=json.dumps({"reason": "drift"})
         )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
-            raise
-    return name
+    except states.exceptions.ExecutionAlreadyExists:
+        return name, None
+    except (BotoCoreError, ClientError) as error:
+        return None, error
+    return name, None
 
 
 def metrics(capture: Capture, drift: Drift, summary: dict[str, Any]) -> dict[str, float]:

@@ -35,6 +35,9 @@ METRIC_NAMESPACE = os.environ.get("METRIC_NAMESPACE", "VehicleClassification")
 # One at a time is in memory, compressed. The built-in algorithm's largest network takes 240 MB.
 MAX_ARTIFACT_BYTES = 300_000_000
 
+# Throttled, or broken on their side.
+RETRIED_STATUSES = (429, *range(500, 600))
+
 SUBJECTS = {
     BETTER: "Candidate: better than the release that serves",
     WORSE: "Candidate: WORSE than the release that serves",
@@ -56,6 +59,10 @@ class ArtifactUnreadable(Exception):  # noqa: N818
     """An artifact is not there, is too large, or is damaged."""
 
 
+class StorageUnavailable(Exception):  # noqa: N818
+    """S3, or the key it asks for, did not answer. The only error here that is worth a retry."""
+
+
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Compares the candidate with the release that serves, on the test split.
 
@@ -68,27 +75,33 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     Raises:
         AnswersUnusable: Training or serving breaks the contract; a retry changes nothing.
         ArtifactUnreadable: Likewise.
+        StorageUnavailable: S3 throttles or does not answer.
     """
     job_name, serving = event["candidate"]["job"]["TrainingJobName"], event["serving"]["id"]
     about = {"candidate": job_name, "release": serving}
+    prefix = f"{CANDIDATES_PREFIX}{job_name}"
+    page = f"s3://{event['bucket']}/{prefix}/comparison.html"
     try:
         comparison, release = compare(event)
-        page = write(event["bucket"], job_name, comparison, release)
+        accuracies = {"CandidateAccuracy": release.accuracy, "ServingAccuracy": comparison.serving.evaluation.accuracy}
+        message = {
+            "kind": "candidate",
+            "verdict": comparison.verdict,
+            "what": comparison.headline,
+            "advice": comparison.advice,
+            **about,
+            "accuracy": accuracies["CandidateAccuracy"],
+            "serving_accuracy": round(accuracies["ServingAccuracy"], 4),
+            "side_by_side": comparison.lines(),
+            "comparison": link(page, CONSOLE_REGION) or page,
+        }
+        write(event["bucket"], prefix, comparison, release, message)
     except Exception as error:
-        log("ERROR", str(error), {**about, "error": type(error).__name__})
-        raise
-    accuracies = {"CandidateAccuracy": release.accuracy, "ServingAccuracy": comparison.serving.evaluation.accuracy}
-    message = {
-        "kind": "candidate",
-        "verdict": comparison.verdict,
-        "what": comparison.headline,
-        "advice": comparison.advice,
-        **about,
-        "accuracy": accuracies["CandidateAccuracy"],
-        "serving_accuracy": round(accuracies["ServingAccuracy"], 4),
-        "side_by_side": comparison.lines(),
-        "comparison": link(page, CONSOLE_REGION) or page,
-    }
+        failure = StorageUnavailable(str(error)) if passes_by_itself(error) else error
+        log("ERROR", str(failure), {**about, "error": type(failure).__name__})
+        if failure is error:
+            raise
+        raise failure from error
     log("INFO", comparison.headline, {**about, "verdict": comparison.verdict, "comparison": page}, accuracies)
     return {"verdict": comparison.verdict, "subject": SUBJECTS[comparison.verdict], "message": message}
 
@@ -107,7 +120,8 @@ def compare(event: dict[str, Any]) -> tuple[Comparison, Release]:
         inference_image=serving["inference_image"],
         algorithm=serving["algorithm"],
         classes=classes,
-        image_shape=dataset["image_shape"],
+        # Of its job, which repeats an older one.
+        image_shape=here.properties.get("image_shape", dataset["image_shape"]),
         threshold=round(here.properties.get("threshold", UNCALIBRATED_THRESHOLD), 4),
         accuracy=round(ours.accuracy, 4),
         test_images=ours.test_images,
@@ -160,19 +174,25 @@ def read_artifact(model_data_url: str) -> Artifact:
                 f"{model_data_url} has {found['ContentLength']:,} bytes; {MAX_ARTIFACT_BYTES:,} are read."
             )
         return Artifact.read(found["Body"].read())
-    except (BotoCoreError, ClientError, ArtifactUnreadableError) as error:
+    except (s3.exceptions.NoSuchKey, ArtifactUnreadableError) as error:
         raise ArtifactUnreadable(f"{model_data_url}: {error}") from error
 
 
-def write(bucket: str, job_name: str, comparison: Comparison, release: Release) -> str:
-    """Writes the page and the release record's entry, and returns where the page lies."""
-    prefix = f"{CANDIDATES_PREFIX}{job_name}"
+def passes_by_itself(error: Exception) -> bool:
+    """Tells what S3 may not say the next time from what it will repeat."""
+    if isinstance(error, ClientError):
+        return error.response["ResponseMetadata"].get("HTTPStatusCode") in RETRIED_STATUSES
+    return isinstance(error, BotoCoreError)
+
+
+def write(bucket: str, prefix: str, comparison: Comparison, release: Release, message: dict[str, Any]) -> None:
+    """Writes the page, the message, and last the release record's entry, which makes a candidate of it."""
     for name, text, content_type in (
-        ("release.json", json.dumps(asdict(release), indent=2) + "\n", "application/json"),
         ("comparison.html", comparison.page(), "text/html; charset=utf-8"),
+        ("message.json", json.dumps(message, indent=2) + "\n", "application/json"),
+        ("release.json", json.dumps(asdict(release), indent=2) + "\n", "application/json"),
     ):
         s3.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=text.encode(), ContentType=content_type)
-    return f"s3://{bucket}/{prefix}/comparison.html"
 
 
 def log(level: str, message: str, properties: dict[str, Any], metrics: dict[str, float] | None = None) -> None:

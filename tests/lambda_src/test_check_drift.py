@@ -190,6 +190,24 @@ def test_what_could_not_be_told_is_told_by_the_next_check(check, monkeypatch):
     assert len(check.messages()) == 1
 
 
+def test_a_retraining_that_cannot_be_started_is_an_error_and_people_are_told_once(check, monkeypatch, printed_metrics):
+    check.capture("blurred")
+    gone = "arn:aws:states:us-east-1:123456789012:stateMachine:gone"
+    monkeypatch.setattr(check.function, "RETRAINING_STATE_MACHINE_ARN", gone)
+    with pytest.raises(check.function.states.exceptions.StateMachineDoesNotExist):
+        check.run()
+    assert check.latest()["drifting"] is True
+    assert not check.run()["told"]
+    assert len(check.messages()) == 1
+    assert [line["Drift"] for line in printed_metrics()] == [1, 1]
+
+
+def test_damaged_lines_are_named_beside_the_report(check):
+    check.capture("test", extra="damaged\n" * 30)
+    report = check.run()["report"]
+    assert len(check.text(report.replace("report.html", "damaged.csv")).splitlines()) == 31
+
+
 def test_without_drift_nobody_is_told(check):
     check.capture("test")
     outcome = check.run()

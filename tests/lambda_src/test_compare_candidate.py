@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import tarfile
+from unittest.mock import Mock
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from model_quality.drift import Baseline
@@ -92,6 +94,10 @@ class Compare:
 
     def release(self):
         return json.loads(self.text("release.json"))
+
+
+def refusal(code, status):
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject")
 
 
 @pytest.fixture
@@ -239,6 +245,22 @@ def test_an_artifact_that_is_not_there_is_named(compare):
     compare.event["serving"]["model_data_url"] = f"s3://{BUCKET}/models/gone/output/model.tar.gz"
     with pytest.raises(compare.function.ArtifactUnreadable, match="gone"):
         compare.run()
+
+
+@pytest.mark.parametrize(
+    ("failure", "name"),
+    [
+        (EndpointConnectionError(endpoint_url="https://s3"), "StorageUnavailable"),
+        (refusal("SlowDown", 503), "StorageUnavailable"),
+        (refusal("InternalError", 500), "StorageUnavailable"),
+        (refusal("AccessDenied", 403), "ClientError"),
+    ],
+)
+def test_what_passes_by_itself_is_worth_a_retry(compare, monkeypatch, failure, name):
+    monkeypatch.setattr(compare.function.answers, "labels", Mock(side_effect=failure))
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - its name is what the workflow matches on
+        compare.run()
+    assert type(caught.value).__name__ == name
 
 
 def test_too_large_an_artifact_is_not_read_into_memory(compare, monkeypatch):

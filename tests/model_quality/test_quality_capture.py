@@ -83,14 +83,30 @@ def test_ten_thousand_records_take_seconds(tmp_path):
     assert datetime.now(UTC) - began < timedelta(seconds=10)
 
 
-def test_images_of_all_files_are_measured_evenly(tmp_path, monkeypatch):
-    monkeypatch.setattr(capture, "_MEASURED_IMAGES", 6)
-    for place in range(12):
-        write(tmp_path, f"{place:02}.jsonl", *[line(event=f"{place} {number}") for number in range(3)])
+def test_every_image_has_the_same_chance_to_be_measured_however_busy_its_hour_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(capture, "_MEASURED_IMAGES", 200)
+    for place in range(100):  # as many quiet files as busy ones
+        write(tmp_path, f"{place:03}.jsonl", *[line(event=f"{place} {number}") for number in range(1 + place % 2 * 9)])
     columns = read(str(tmp_path), Window()).columns
     measured = [file for file, bright in zip(columns["file"], columns["brightness"], strict=True) if bright is not None]
-    assert len(measured) == 6
-    assert len(set(measured)) == 6
+    quiet = sum(int(Path(file).stem) % 2 == 0 for file in measured)
+    assert len(measured) == 200
+    assert 8 <= quiet <= 32  # of 550 records 50 are quiet: 18 expected
+
+
+def test_all_images_are_measured_where_they_are_few(tmp_path):
+    write(tmp_path, "a.jsonl", *[line(event=str(number)) for number in range(30)])
+    write(tmp_path, "b.jsonl", line(image=b"no image"))
+    brightness = read(str(tmp_path), Window()).columns["brightness"]
+    assert [bright is not None for bright in brightness].count(True) == 30
+
+
+def test_damaged_lines_are_listed_as_csv(tmp_path):
+    write(tmp_path, "a.jsonl", line(), 'da"maged\n')
+    listed = read(str(tmp_path), Window()).damaged_csv().splitlines()
+    assert listed[0] == "file,line,reason"
+    assert listed[1].startswith(f"{tmp_path / 'a.jsonl'},2,")
+    assert len(listed) == 2
 
 
 class Storage:

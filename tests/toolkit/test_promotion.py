@@ -16,7 +16,7 @@ from tests.trained_model import STAGED
 from toolkit import environment as environments
 from toolkit.environment import Environment
 from toolkit.infrastructure import Foundation
-from toolkit.promotion import CandidateUnusableError, NoSuchCandidateError, promote
+from toolkit.promotion import CandidateUnusableError, CandidateWorseError, NoSuchCandidateError, promote
 from toolkit.releases import ReleaseRecord
 
 FOUNDATION = Foundation("vehicles", "arn:aws:kms:us-east-1:123456789012:key/1", "scones", "arn:aws:iam::1:role/train")
@@ -69,7 +69,8 @@ class Bucket:
     def put(self, key: str, body: str | bytes) -> None:
         self.s3.put_object(Bucket="vehicles", Key=key, Body=body)
 
-    def hold(self, name: str, **changed: object) -> None:
+    def hold(self, name: str, verdict: str = "alike", **changed: object) -> None:
+        self.put(f"candidates/{name}/message.json", json.dumps({"verdict": verdict, "what": f"{name} is {verdict}"}))
         self.put(f"candidates/{name}/release.json", json.dumps({**asdict(candidate(name)), **changed}))
         self.put(f"candidates/{name}/comparison.html", "")
         self.put(f"models/{name}/output/model.tar.gz", ARTIFACT)
@@ -119,6 +120,23 @@ def test_by_default_it_is_the_newest(environment, monkeypatch):
     assert "scones-1" in promote(environment, FOUNDATION)[0].model_data_url
 
 
+def test_a_worse_one_must_be_named(environment, capsys):
+    Bucket().hold("scones-2", "worse")
+    with pytest.raises(CandidateWorseError, match=r"scones-2, is worse.*--job"):
+        promote(environment, FOUNDATION)
+    assert not environment.releases_file.exists()
+    promote(environment, FOUNDATION, "scones-2")
+    assert "scones-2 is worse" in capsys.readouterr().out
+
+
+def test_a_candidate_that_was_promoted_twice_does_not_come_after_itself(environment):
+    Bucket().hold("scones-2")
+    ReleaseRecord("r1", {"r1": {"trained_at": "2026-11-01T00:00:00+00:00"}}).write(environment.releases_file)
+    for _ in range(2):
+        promote(environment, FOUNDATION, "scones-2")
+    assert ReleaseRecord.read(environment.releases_file).rolled_back().current_release == "r1"
+
+
 @pytest.mark.parametrize(("name", "problem"), [("", "no candidate"), ("scones-9", "no candidate scones-9")])
 def test_there_may_be_none(environment, name, problem):
     Bucket()
@@ -136,7 +154,8 @@ def test_there_may_be_none(environment, name, problem):
         (lambda bucket: bucket.put("models/scones-2/output/model.tar.gz", b"text"), "not what it was"),
         (lambda bucket: bucket.put("evaluation/scones-2/candidate/a.png.out", "text"), "not what it was"),
         (lambda bucket: bucket.put("candidates/scones-2/release.json", "{}"), "no entry of a release record"),
-        (lambda bucket: bucket.put("candidates/scones-2/release.json", "text"), "no entry of a release record"),
+        (lambda bucket: bucket.put("candidates/scones-2/release.json", "text"), "release.json cannot be read"),
+        (lambda bucket: bucket.put("candidates/scones-2/message.json", "text"), "message.json cannot be read"),
     ],
 )
 def test_what_was_not_measured_does_not_serve(environment, change, problem):

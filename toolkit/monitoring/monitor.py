@@ -13,9 +13,11 @@ from typing import Any
 from rich.table import Table
 
 from model_quality import capture as captured
+from model_quality import last_check
 from model_quality.capture import Capture, Window
 from model_quality.drift import Baseline, Drift
 from model_quality.figures import summarize
+from model_quality.last_check import since_it_serves
 from model_quality.report import render, verdict_in_words
 from toolkit.environment import BUILD, Environment
 from toolkit.errors import ToolkitError
@@ -28,6 +30,7 @@ from toolkit.releases import ReleaseRecord
 # For captured data of a model of which nothing is known.
 DEFAULT_THRESHOLD = 0.93
 DATA_CAPTURE = "data_capture"  # as modules/inference_endpoint has it
+REPORTS = "reports/"  # as modules/service has it
 _DEFAULT_WINDOW = timedelta(hours=24)
 
 
@@ -151,7 +154,7 @@ def watch(
         since = since or (until or now) - _DEFAULT_WINDOW
     if since is not None and since >= (until or now):
         raise WindowEmptyError(f"The window ends before it begins at {since:%Y-%m-%d %H:%M} UTC.", "Mind --since.")
-    s3, release_id, region = None, "", ""
+    s3, release_id, region, window = None, "", "", Window(since, until)
     if not capture or capture.startswith("s3://"):
         environment.activate()
         s3 = environment.client("s3")
@@ -160,10 +163,11 @@ def watch(
         service = Infrastructure(environment).service()
         capture = f"s3://{service.bucket}/{DATA_CAPTURE}/{service.endpoint_name}/"
         release_id = service.release["id"]
+        window = since_it_serves(window, release_id, last_check.read(s3, service.bucket, REPORTS))
     watched = Watched.read(environment, release_id)
     return monitor(
         capture,
-        Window(since, until),
+        window,
         out or BUILD / "monitor" / f"{now:%Y%m%d-%H%M%S}",
         classes=watched.classes,
         threshold=watched.threshold,

@@ -46,7 +46,7 @@ def write(capture: Capture, table: pd.DataFrame, directory: Path) -> None:
     table.to_csv(directory / "captures.csv", index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
     damaged = directory / "damaged.csv"
     if capture.damaged:
-        pd.DataFrame(capture.damaged, columns=["file", "line", "reason"]).to_csv(damaged, index=False)
+        damaged.write_text(capture.damaged_csv(), encoding="utf-8")
     else:
         damaged.unlink(missing_ok=True)
 

@@ -38,7 +38,7 @@ variable "name" {
 }
 
 variable "network" {
-  description = "Subnets and security groups of training and evaluation jobs; the output hands them on to what serves. The subnets need a way to S3, ECR, CloudWatch and the SageMaker API, and for training our program to a package registry. Null runs all in a network of AWS."
+  description = "Subnets and security groups of training and evaluation jobs; the output hands them on to what serves. The subnets need a way to S3, ECR, CloudWatch, KMS, SNS, Step Functions and the SageMaker API, and for training our program to a package registry. Null runs all in a network of AWS."
   type = object({
     security_group_ids = set(string)
     subnet_ids         = set(string)

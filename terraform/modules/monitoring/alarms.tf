@@ -225,7 +225,7 @@ resource "aws_cloudwatch_metric_alarm" "drift" {
   threshold           = 1
   period              = 3600
   evaluation_periods  = 1
-  treat_missing_data  = "notBreaching" # too few images to tell
+  treat_missing_data  = "ignore" # between two checks, and while there are too few images to tell, what was known holds
 
   lifecycle {
     create_before_destroy = true

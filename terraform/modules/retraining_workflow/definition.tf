@@ -56,7 +56,7 @@ locals {
         Type           = "Task"
         Comment        = "The same once more, on the dataset of today"
         Resource       = "arn:${local.partition}:states:::sagemaker:createTrainingJob.sync"
-        TimeoutSeconds = var.timeouts.training_seconds # the job's own limit comes first
+        TimeoutSeconds = var.timeouts.training_seconds # the job's own limit should come first, and is what the serving release's job had
         Arguments      = "{% ${local.training_request} %}"
         Assign         = { candidate = "{% $states.result %}" }
         Output         = {}

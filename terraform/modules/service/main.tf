@@ -164,6 +164,7 @@ module "retraining_workflow" {
   permissions_boundary_arn = var.permissions_boundary_arn
   release                  = local.release
   schedule                 = var.retraining.schedule
+  timeouts                 = { training_seconds = var.retraining.train_hours * 3600 }
   topic_arn                = module.monitoring.topic_arn
   training_role_arn        = var.training_role_arn
   undelivered_queue_arn    = module.classification_workflow.undelivered_queue.arn

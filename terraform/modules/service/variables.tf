@@ -59,8 +59,8 @@ variable "drift_check" {
   default = null
 
   validation {
-    condition     = var.drift_check == null ? true : var.drift_check.window_hours >= 1 && var.drift_check.window_hours <= 168 && floor(var.drift_check.window_hours) == var.drift_check.window_hours
-    error_message = "drift_check.window_hours must be a whole number from 1 to 168, which is a week: the check reads all of it within five minutes."
+    condition     = var.drift_check == null ? true : var.drift_check.window_hours >= 1 && var.drift_check.window_hours <= 48 && floor(var.drift_check.window_hours) == var.drift_check.window_hours
+    error_message = "drift_check.window_hours must be a whole number from 1 to 48: within five minutes the check can read some ten thousand photos, or a day of small ones at one a second."
   }
 }
 
@@ -211,10 +211,11 @@ variable "releases" {
 }
 
 variable "retraining" {
-  description = "What starts the training of a candidate besides people: a drift, and a schedule such as cron(0 3 1 * ? *). It is announced, and never deployed."
+  description = "What starts the training of a candidate besides people: a drift, and a schedule such as cron(0 3 1 * ? *); a rate starts one at the apply. train_hours is how long its job may take, waiting for spare capacity included: give it what training.toml gives. It is announced, and never deployed."
   type = object({
-    on_drift = optional(bool, false)
-    schedule = optional(string)
+    on_drift    = optional(bool, false)
+    schedule    = optional(string)
+    train_hours = optional(number, 3)
   })
   default  = {}
   nullable = false
@@ -222,6 +223,11 @@ variable "retraining" {
   validation {
     condition     = !var.retraining.on_drift || var.drift_check != null
     error_message = "retraining.on_drift needs a drift_check: nobody else notices one."
+  }
+
+  validation {
+    condition     = var.retraining.train_hours >= 1 && var.retraining.train_hours <= 120
+    error_message = "retraining.train_hours must be from 1 to 120, which is SageMaker's usual limit."
   }
 }
 

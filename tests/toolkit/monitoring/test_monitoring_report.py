@@ -162,19 +162,44 @@ def test_a_folder_is_watched_without_aws(tmp_path):
     assert (later.summary["records"], later.summary["outside_window"]) == (50, 50)
 
 
-def test_by_default_the_endpoints_last_day_is_watched(tmp_path, monkeypatch):
+class Reports:
+    """A bucket that holds the note of the last scheduled check, or none."""
+
+    def __init__(self, note):
+        self.note = note
+
+    def list_objects_v2(self, **request):
+        assert request["Prefix"] == "reports/latest.json"
+        return {"Contents": [{}]} if self.note else {}
+
+    def get_object(self, **request):
+        return {"Body": io.BytesIO(json.dumps(self.note).encode())}
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("release", "served", "hours"),
+    [(None, None, 24), ("r1", None, 24), ("r1", 5 * HOUR, 5), ("r1", 48 * HOUR, 24), ("r0", 5 * HOUR, 24)],
+)
+def test_by_default_the_endpoints_last_day_is_watched_as_far_as_the_release_served(
+    tmp_path, monkeypatch, release, served, hours
+):
     seen = {}
     service = SimpleNamespace(bucket="scones", endpoint_name="scones-local", release={"id": "r1"})
     monkeypatch.setattr(monitoring, "Infrastructure", lambda environment: SimpleNamespace(service=lambda: service))
     monkeypatch.setattr(monitoring, "monitor", lambda *arguments, **options: seen.update(options, arguments=arguments))
+    since = (datetime.now(UTC) - served).isoformat() if served else None
+    s3 = Reports({"release": release, "serving_since": since} if release else None)
     watched = environment(tmp_path, RELEASE)
-    watched.activate, watched.client, watched.is_local = (lambda: None), (lambda name: name), False
+    watched.activate, watched.client, watched.is_local = (lambda: None), {"s3": s3}.__getitem__, False
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     watch(watched)
     source, window, _ = seen["arguments"]
     assert source == "s3://scones/data_capture/scones-local/"
-    assert datetime.now(UTC) - window.since == pytest.approx(timedelta(hours=24), abs=timedelta(seconds=5))
-    assert (seen["s3"], seen["region"], seen["release"], seen["threshold"]) == ("s3", "eu-west-1", "r1", 0.9)
+    assert datetime.now(UTC) - window.since == pytest.approx(hours * HOUR, abs=timedelta(seconds=5))
+    assert (seen["s3"], seen["region"], seen["release"], seen["threshold"]) == (s3, "eu-west-1", "r1", 0.9)
 
 
 def test_a_window_that_ends_before_it_begins_is_an_error(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mimetypes
 import os
 import shutil
-import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 
 from toolkit.local_cloud.authorization import SERVICE_HEADER, SOURCE_HEADER
+from toolkit.local_cloud.sagemaker.archive import extract
 
 ACCOUNT = "000000000000"  # the account that MiniStack emulates
 _CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"})
@@ -103,12 +103,11 @@ class Storage:
         return len(keys)
 
     def download_archive(self, uri: str, directory: Path) -> None:
-        """Fetch a `.tar.gz` and extract it with tarfile's path filter."""
+        """Fetch a `.tar.gz` and extract it."""
         directory.mkdir(parents=True, exist_ok=True)
         archive = directory.with_suffix(".tar.gz")
         archive.write_bytes(self.read(uri))
-        with tarfile.open(archive) as tar:
-            tar.extractall(directory, filter="data")
+        extract(archive, directory)
         archive.unlink()
 
     def upload(self, body: bytes, uri: str, kms_key_id: str | None = None) -> None:

@@ -189,9 +189,9 @@ run "drift_rings_where_somebody_checks" {
       aws_cloudwatch_metric_alarm.drift[0].metric_name == "Drift" && aws_cloudwatch_metric_alarm.drift[0].namespace == "scones-test" &&
       aws_cloudwatch_metric_alarm.drift[0].dimensions == tomap({ FunctionName = "scones-test-check-drift" }) &&
       aws_cloudwatch_metric_alarm.drift[0].statistic == "Maximum" && aws_cloudwatch_metric_alarm.drift[0].threshold == 1 &&
-      aws_cloudwatch_metric_alarm.drift[0].period == 3600 && aws_cloudwatch_metric_alarm.drift[0].treat_missing_data == "notBreaching"
+      aws_cloudwatch_metric_alarm.drift[0].period == 3600 && aws_cloudwatch_metric_alarm.drift[0].treat_missing_data == "ignore"
     )
-    error_message = "One check that finds drift is enough, and an hour with too few images is no drift."
+    error_message = "One check that finds drift is enough, and it lasts until a check finds none."
   }
 
   assert {
