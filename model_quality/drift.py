@@ -20,7 +20,7 @@ SHARPNESS_EDGES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.1
 
 MINIMUM_RECORDS = 50
 # Chance of a false alarm in one check of a window that has not changed, shared out among the signals: an hourly check
-# then cries wolf once in six weeks at most. `python -m benchmarks.capture --false-alarms` measures it.
+# then cries wolf once in a month or two. `python -m benchmarks.capture --false-alarms` measures it.
 FALSE_ALARM_RATE = 0.001
 # A difference that is certain may still be too small to matter. The usual reading of the population stability index:
 # below 0.1 nothing has moved, above 0.2 a lot.

@@ -182,7 +182,7 @@ def _figures(drift: Drift, summary: Mapping[str, Any]) -> str:
         for signal in drift.signals
     ]
     if drift.signals:
-        rows.append(("false alarms of such a check", f"at most about {summary['false_alarm_rate']:.1%}"))
+        rows.append(("false alarms of such a check", f"about {summary['false_alarm_rate']:.1%}"))
     return "".join(f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>' for name, value in rows)
 
 
