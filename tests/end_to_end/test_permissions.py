@@ -187,7 +187,7 @@ def test_nobody_is_asked_for_a_look_when_the_workflow_may_not_publish(service):
     # Either the role or the topic's own policy is enough, as always within one account.
     with service.without("sns:Publish", f"{NAME}-classify-vehicle"):
         assert service.classify("uploads/noisy.png")["error"] == "ThresholdConfidenceNotMet"
-        with service.without_topic_statement("WorkflowPublishes"):
+        with service.without_topic_statement("RolesPublish"):
             execution = service.classify("uploads/noisy.png")
     assert execution["error"] == "SNS.AuthorizationErrorException"
     assert f"assumed-role/{NAME}-classify-vehicle/" in execution["cause"]
