@@ -1,6 +1,7 @@
 import _thread
 import io
 import json
+import signal
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -149,11 +150,13 @@ def test_ctrl_c_ends_it_and_accounts_for_all(run, monkeypatch):
     monkeypatch.setattr(traffic, "_LAST_SECONDS", 1.0)
     aws = Aws()
     aws.outcomes = {"000003": {"status": "RUNNING"}}
-    timer = threading.Timer(0.5, _thread.interrupt_main)
-    timer.start()
-    began = time.monotonic()
-    result = run(aws, rate=20, seconds=60)
-    assert time.monotonic() - began < 5
+    # A shell that starts the tests in the background lets them ignore Ctrl-C.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.5, _thread.interrupt_main).start()
+        result = run(aws, rate=20, seconds=60)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert result.interrupted
     assert sum(result.outcomes.values()) == 1200
     assert result.outcomes["not_sent"] > 1150
