@@ -150,10 +150,16 @@ def test_ctrl_c_ends_it_and_accounts_for_all(run, monkeypatch):
     monkeypatch.setattr(traffic, "_LAST_SECONDS", 1.0)
     aws = Aws()
     aws.outcomes = {"000003": {"status": "RUNNING"}}
+
+    def interrupt():
+        while len(aws.sent) < 5:
+            time.sleep(0.01)
+        _thread.interrupt_main()
+
     # A shell that starts the tests in the background lets them ignore Ctrl-C.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        threading.Timer(0.5, _thread.interrupt_main).start()
+        threading.Thread(target=interrupt, daemon=True).start()
         result = run(aws, rate=20, seconds=60)
     finally:
         signal.signal(signal.SIGINT, handler)
