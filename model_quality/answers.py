@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from model_quality.measures import Evaluation, Prediction
+from model_quality.measures import Evaluation, Prediction, is_probability
 
 _AT_ONCE = 8
 
@@ -16,9 +16,9 @@ class AnswersUnusableError(Exception):
     """An answer is missing, or is something else than probabilities."""
 
 
-def labels(s3: Any, bucket: str) -> dict[str, int]:
-    """Read test.lst: the class of each test image, by file name."""
-    body = s3.get_object(Bucket=bucket, Key="test.lst")["Body"].read().decode()
+def labels(s3: Any, bucket: str, manifest: str = "test.lst") -> dict[str, int]:
+    """Read the class of each image of a manifest, by file name and in its order."""
+    body = s3.get_object(Bucket=bucket, Key=manifest)["Body"].read().decode()
     rows = (line.split("\t") for line in body.splitlines())
     return {name: int(label) for _, label, name in rows}
 
@@ -66,9 +66,4 @@ def score(labels: dict[str, int], answers: dict[str, Any], classes: int) -> Eval
 
 
 def _are_probabilities(answer: object, classes: int) -> bool:
-    # A bool is no number here, and NaN is not between anything.
-    return (
-        isinstance(answer, list)
-        and len(answer) == classes
-        and all(type(value) in (int, float) and 0 <= value <= 1 for value in answer)
-    )
+    return isinstance(answer, list) and len(answer) == classes and all(map(is_probability, answer))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from model_quality import answers
 from model_quality.drift import Baseline
 from model_quality.records import image_features
 
@@ -25,8 +26,7 @@ def baseline_of(s3: Any, bucket: str, properties: dict[str, Any]) -> Baseline | 
     probabilities = properties.get("validation_probabilities")
     if not probabilities:
         return None
-    manifest = s3.get_object(Bucket=bucket, Key="validation.lst")["Body"].read().decode()
-    names = [line.split("\t")[2] for line in manifest.splitlines()]
+    names = answers.labels(s3, bucket, "validation.lst")
 
     def measure(name: str) -> tuple[float, float] | None:
         return image_features(s3.get_object(Bucket=bucket, Key=f"train/{name}")["Body"].read())

@@ -11,6 +11,12 @@ _BINS = 15  # as model_src/calibration.py has, so that validation and test compa
 _Z = 1.959964  # of the normal distribution, for 95 %
 
 
+def is_probability(value: object) -> bool:
+    """Tell whether a value out of JSON is a number from 0 to 1."""
+    # A bool is no number here, and NaN is not between anything.
+    return type(value) in (float, int) and 0 <= value <= 1  # type: ignore[operator]
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A model's answer for one image."""

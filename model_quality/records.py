@@ -17,6 +17,8 @@ from typing import Any
 
 from PIL import Image, ImageStat
 
+from model_quality.measures import is_probability
+
 # Brightness and sharpness are measured on so small a picture: about what the model sees of a photo of any size.
 _SIDE = 32
 _MOST_PIXELS = 25_000_000  # as SerializeImage has it
@@ -25,7 +27,6 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _HEADER = 64  # characters of base64: more than a PNG's header
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _SUM_TOLERANCE = 0.02  # models round
-_NUMBERS = (float, int)
 _SCORE_KEYS = ("probabilities", "predictions", "scores")
 _LATENCY = re.compile(r"latency_ms=(\d+(?:\.\d+)?)")
 
@@ -150,7 +151,7 @@ def parse_scores(body: str) -> list[list[float]]:
         answer = next((answer[key] for key in _SCORE_KEYS if key in answer), None)
     lists = answer if isinstance(answer, list) and answer and isinstance(answer[0], list) else [answer]
     for scores in lists:
-        if not isinstance(scores, list) or len(scores) < 2 or not all(_is_share(score) for score in scores):  # noqa: PLR2004
+        if not isinstance(scores, list) or len(scores) < 2 or not all(is_probability(score) for score in scores):  # noqa: PLR2004
             raise LineDamagedError(f"the output is no probabilities: {body[:80]!r}")
         if abs(math.fsum(scores) - 1) > _SUM_TOLERANCE:
             raise LineDamagedError(f"the probabilities add up to {math.fsum(scores):.3g}, not to 1")
@@ -251,11 +252,6 @@ def _csv(body: str) -> list[list[float]] | None:
         return [[float(value) for value in line.split(",")] for line in body.splitlines() if line.strip()]
     except ValueError:
         return None
-
-
-def _is_share(value: object) -> bool:
-    # A bool is no number here, and NaN is not between anything.
-    return type(value) in _NUMBERS and 0 <= value <= 1  # type: ignore[operator]
 
 
 def _latency(attributes: object) -> float | None:

@@ -62,7 +62,6 @@ class Service:
         batch_state_machine_arn: what batches are started with.
         bucket: where images are uploaded to.
         dashboard_url: where to look at it.
-        drift_function_name: what checks for drift on a schedule; None where nothing does.
         endpoint_configuration: name of what the endpoint should serve; None while the endpoint is switched off.
         endpoint_configurations: that name for each retained release.
         endpoint_name: name of the endpoint.
@@ -75,7 +74,6 @@ class Service:
     batch_state_machine_arn: str
     bucket: str
     dashboard_url: str
-    drift_function_name: str | None
     endpoint_configuration: str | None
     endpoint_configurations: dict[str, str]
     endpoint_name: str

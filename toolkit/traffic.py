@@ -30,6 +30,7 @@ from PIL import Image, ImageFilter
 from rich.live import Live
 from rich.table import Table
 
+from model_quality import answers
 from toolkit import dataset
 from toolkit.bad_images import bad_images
 from toolkit.environment import BUILD, Environment
@@ -303,15 +304,14 @@ def find_images(environment: Environment, service: Service) -> dict[str, list[by
         drawn = dataset.load("", service.release["classes"], BUILD)
         pictures = [(drawn.classes[image.label], _png(Image.fromarray(image.pixels))) for image in drawn.test]
     else:
-        rows = s3.get_object(Bucket=staged.bucket, Key="test.lst")["Body"].read().decode().splitlines()
+        labels = answers.labels(s3, staged.bucket)
 
-        def fetch(row: str) -> tuple[str, bytes]:
-            _, label, name = row.split("\t")
+        def fetch(name: str) -> tuple[str, bytes]:
             body: bytes = s3.get_object(Bucket=staged.bucket, Key=f"test/{name}")["Body"].read()
-            return staged.classes[int(label)], body
+            return staged.classes[labels[name]], body
 
         with ThreadPoolExecutor(_FOLLOWERS) as pool:
-            pictures = list(pool.map(fetch, rows))
+            pictures = list(pool.map(fetch, labels))
     images: defaultdict[str, list[bytes]] = defaultdict(list)
     for name, body in pictures:
         images[name].append(body)

@@ -49,7 +49,6 @@ SERVICE = {
     "batch_state_machine_arn": "arn:aws:states:us-east-1:1:stateMachine:scones-batch:live",
     "bucket": "vehicles",
     "dashboard_url": "https://console",
-    "drift_function_name": "scones-check-drift",
     "endpoint_configuration": "scones-r1-1",
     "endpoint_configurations": {"r1": "scones-r1-1"},
     "endpoint_name": "scones",

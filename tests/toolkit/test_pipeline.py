@@ -171,7 +171,7 @@ def service(configuration: str, current: str) -> Service:
     configurations = {"r1": "scones-r1", "r2": "scones-r2", "r3": "scones-r3"}
     release = {"id": current}
     return Service(
-        "batches", "vehicles", "", None, configuration, configurations, "scones", release, "retrain", "machine", "topic"
+        "batches", "vehicles", "", configuration, configurations, "scones", release, "retrain", "machine", "topic"
     )
 
 

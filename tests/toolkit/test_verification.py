@@ -18,7 +18,6 @@ def service(configuration: str | None = CONFIGURATIONS["r2"]) -> Service:
         "batches",
         "vehicles",
         "",
-        None,
         configuration,
         CONFIGURATIONS,
         "scones",

@@ -18,6 +18,7 @@ from model_quality.capture import Capture, Window
 from model_quality.drift import Baseline, Drift
 from model_quality.figures import summarize
 from model_quality.last_check import since_it_serves
+from model_quality.release import UNCALIBRATED_THRESHOLD
 from model_quality.report import render, verdict_in_words
 from toolkit.environment import BUILD, Environment
 from toolkit.errors import ToolkitError
@@ -27,8 +28,6 @@ from toolkit.monitoring.plots import draw
 from toolkit.progress import progress_bar
 from toolkit.releases import ReleaseRecord
 
-# For captured data of a model of which nothing is known.
-DEFAULT_THRESHOLD = 0.93
 DATA_CAPTURE = "data_capture"  # as modules/inference_endpoint has it
 REPORTS = "reports/"  # as modules/service has it
 _DEFAULT_WINDOW = timedelta(hours=24)
@@ -63,7 +62,7 @@ class Watched:
 
     release: str = ""
     classes: tuple[str, ...] = ()
-    threshold: float = DEFAULT_THRESHOLD
+    threshold: float = UNCALIBRATED_THRESHOLD
     baseline: Baseline | None = None
 
     @classmethod
@@ -184,7 +183,7 @@ def monitor(
     out: Path,
     *,
     classes: Sequence[str] = (),
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = UNCALIBRATED_THRESHOLD,
     baseline: Baseline | None = None,
     release: str = "",
     s3: Any = None,

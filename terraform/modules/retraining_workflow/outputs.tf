@@ -12,8 +12,3 @@ output "role_arn" {
   description = "ARN of the state machine's role, which publishes to the topic."
   value       = module.retrain.role_arn
 }
-
-output "state_machine_arn" {
-  description = "ARN of the state machine."
-  value       = module.retrain.arn
-}

@@ -52,11 +52,6 @@ output "retraining_state_machine_alias_arn" {
   value       = module.retraining_workflow.alias_arn
 }
 
-output "retraining_state_machine_arn" {
-  description = "ARN of the state machine retrain."
-  value       = module.retraining_workflow.state_machine_arn
-}
-
 output "state_machine_alias_arn" {
   description = "ARN to start executions with: the alias \"live\"."
   value       = module.classification_workflow.alias_arn
