@@ -8,6 +8,8 @@ what SageMaker makes under a name of its own cannot be made twice, and is taken 
 from __future__ import annotations
 
 import contextvars
+import os
+import socket
 import threading
 import time
 from typing import Any
@@ -16,7 +18,7 @@ from ministack.core import responses
 from ministack.services import stepfunctions
 
 _RUNNING = "RUNNING"
-_SETTLE_SECONDS = 2.0  # until the states of all services are there
+_PAUSE_SECONDS = 0.1
 
 
 def resume_executions() -> None:
@@ -44,5 +46,16 @@ def resume_executions() -> None:
 
 
 def _run(arn: str) -> None:
-    time.sleep(_SETTLE_SECONDS)
+    _wait_until_served()
     stepfunctions._run_execution(arn)
+
+
+def _wait_until_served() -> None:
+    """Return when MiniStack answers, which it does once the states of all services are there, or else ends."""
+    gateway = (os.environ["BIND_HOST"], int(os.environ["GATEWAY_PORT"]))
+    while True:
+        try:
+            socket.create_connection(gateway, timeout=1).close()
+            return
+        except OSError:
+            time.sleep(_PAUSE_SECONDS)

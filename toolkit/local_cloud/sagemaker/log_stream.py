@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 _FLUSH_SECONDS = 0.5
 
@@ -32,9 +32,9 @@ class LogStream:
         self._logs = logs
         self._pending: list[dict[str, Any]] = []
         self._flushed = time.monotonic()
-        with contextlib.suppress(ClientError):  # it exists already
+        with contextlib.suppress(BotoCoreError, ClientError):  # it exists already
             self._logs.create_log_group(logGroupName=group)
-        with contextlib.suppress(ClientError):  # writing to it fails as well
+        with contextlib.suppress(BotoCoreError, ClientError):  # writing to it fails as well
             self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
 
     def write(self, line: str) -> None:
@@ -49,7 +49,7 @@ class LogStream:
     def flush(self) -> None:
         """Send what is pending."""
         if self._pending:
-            with contextlib.suppress(ClientError):  # a job goes on without its log, as on AWS
+            with contextlib.suppress(BotoCoreError, ClientError):  # a job goes on without its log, as on AWS
                 self._logs.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=self._pending)
             self._pending = []
         self._flushed = time.monotonic()

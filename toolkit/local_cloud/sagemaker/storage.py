@@ -19,7 +19,8 @@ from toolkit.local_cloud.authorization import SERVICE_HEADER, SOURCE_HEADER
 from toolkit.local_cloud.sagemaker.archive import extract
 
 ACCOUNT = "000000000000"  # the account that MiniStack emulates
-_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 3, "mode": "standard"})
+# With the pauses of its backoff about a minute: a job outlives a restart of MiniStack.
+_CONFIG = Config(connect_timeout=5, read_timeout=60, retries={"total_max_attempts": 10, "mode": "standard"})
 
 
 def client(service: str) -> Any:
