@@ -1,4 +1,4 @@
-"""A model is watched in the cloud: drift is found on a schedule, a candidate is trained, compared, and promoted."""
+"""A model is watched in the cloud: drift is found on a schedule, starts a retraining, and its candidate is promoted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ LABELS = {"bicycle": CIFAR_100_NAMES.index("bicycle"), "motorcycle": CIFAR_100_N
 COLOURS = {"bicycle": (220, 90, 90), "motorcycle": (90, 200, 90)}
 SWAPPED = {"bicycle": COLOURS["motorcycle"], "motorcycle": COLOURS["bicycle"]}
 TRAIN, TEST = 300, 60  # images of each class; a tenth of the first are for validation: enough for a baseline
-_SECONDS = 240
+RETRAINING = '{ on_drift = true, schedule = "cron(0 3 1 1 ? *)" }'
+_SECONDS = 600  # until people are told; a candidate must be trained before
 
 
 def archive(directory: Path, name: str, colours: dict[str, tuple[int, int, int]]) -> str:
@@ -51,6 +52,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
     """Serves a release that has learnt from good data."""
     directory = tmp_path_factory.mktemp("watching")
     project = Project(directory / "project")
+    settings = project.root / "main.tf"
+    drift_check = "  drift_check       = {}\n"
+    assert drift_check in settings.read_text()
+    settings.write_text(settings.read_text().replace(drift_check, f"{drift_check}  retraining = {RETRAINING}\n"))
     try:
         succeeds(project.invoke("cloud.up"))
         good = archive(directory, "good", COLOURS)
@@ -66,6 +71,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
                 good=good,
                 bad=archive(directory, "bad", SWAPPED),
                 function=outputs["drift_function_name"],
+                retraining=outputs["retraining_state_machine_alias_arn"],
                 bucket=outputs["bucket"],
                 release=outputs["release"]["id"],
             )
@@ -73,12 +79,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
         project.invoke("cloud.down")
 
 
-def check_every_minute(service: SimpleNamespace) -> None:
+def start_every_minute(service: SimpleNamespace, target: str) -> None:
+    """Let the schedule of what has this in its ARN come round at once, and again each minute."""
     scheduler = service.project.client("scheduler")
     [found] = [
         scheduler.get_schedule(GroupName=item["GroupName"], Name=item["Name"])
         for item in scheduler.list_schedules()["Schedules"]
-        if service.function in item["Target"]["Arn"]
+        if target in item["Target"]["Arn"]
     ]
     keep = ("GroupName", "Name", "FlexibleTimeWindow", "Target", "State", "ScheduleExpressionTimezone")
     settings = {name: found[name] for name in keep if name in found}
@@ -105,7 +112,7 @@ def test_the_release_record_carries_a_baseline_and_the_untouched_test_set_does_n
 
 def test_drift_is_found_on_the_schedule_and_people_are_told(service):
     succeeds(service.project.invoke("simulate", "--rate", "5", "--seconds", "40", "--drift", "dark"))
-    check_every_minute(service)
+    start_every_minute(service, service.function)
     message = told(service.listener, "drift")
     assert message["release"] == service.release
     assert "not as bright as they were" in message["what"]
@@ -129,6 +136,23 @@ def test_drift_raises_an_alarm(service):
     raise AssertionError(states)
 
 
+def test_drift_starts_a_retraining_whose_candidate_is_promoted_by_the_release_record_alone(service):
+    message = told(service.listener, "candidate")
+    assert (message["reason"], message["verdict"]) == ("drift", "alike")
+    shown = succeeds(service.project.invoke("promote"))
+    record = json.loads(service.project.record.read_text())
+    release = record["releases"][record["current_release"]]
+    assert record["current_release"] in shown
+    assert message["candidate"] in release["model_data_url"]
+    assert release["previous_release"] == service.release
+    assert release["baseline"]["classes"]["bicycle"] > 0
+    card = service.project.root / "model_cards" / f"{record['current_release']}.md"
+    assert message["candidate"] in card.read_text()
+    planned = service.project.invoke("plan")
+    assert planned.returncode == 2, planned.stdout + planned.stderr
+    assert f"serves {service.release}, as it should" in succeeds(service.project.invoke("verify"))
+
+
 def test_a_worse_candidate_is_said_to_be_worse_and_nothing_is_deployed(service):
     before = service.project.record.read_text()
     succeeds(service.project.invoke("stage", "--archive", service.bad))
@@ -145,28 +169,18 @@ def test_a_worse_candidate_is_said_to_be_worse_and_nothing_is_deployed(service):
     assert service.release in models[0]
 
 
-def test_a_candidate_is_promoted_by_the_release_record_alone(service):
-    succeeds(service.project.invoke("stage", "--archive", service.good))
-    succeeds(service.project.invoke("retrain"))
-    message = told(service.listener, "candidate")
-    assert message["verdict"] == "alike"
-    shown = succeeds(service.project.invoke("promote"))
-    record = json.loads(service.project.record.read_text())
-    release = record["releases"][record["current_release"]]
-    assert record["current_release"] in shown
-    assert message["candidate"] in release["model_data_url"]
-    assert release["previous_release"] == service.release
-    assert release["baseline"]["classes"]["bicycle"] > 0
-    card = service.project.root / "model_cards" / f"{record['current_release']}.md"
-    assert message["candidate"] in card.read_text()
-    planned = service.project.invoke("plan")
-    assert planned.returncode == 2, planned.stdout + planned.stderr
-    assert f"serves {service.release}, as it should" in succeeds(service.project.invoke("verify"))
-
-
 def test_data_of_other_classes_trains_nothing_and_people_are_told(service):
     succeeds(service.project.invoke("stage", "--archive", service.good, "--classes", "motorcycle,bicycle"))
     refused = service.project.invoke("retrain")
     assert refused.returncode == 1
     assert "DatasetClassesDiffer" in refused.stderr
     assert told(service.listener, "failure")["error"] == "DatasetClassesDiffer"
+
+
+def test_the_schedule_starts_a_retraining(service):
+    start_every_minute(service, service.retraining)
+    states = service.project.client("stepfunctions")
+    failure = told(service.listener, "failure")  # the classes are still others
+    execution = states.describe_execution(executionArn=failure["execution"])
+    assert execution["error"] == "DatasetClassesDiffer"
+    assert json.loads(execution["input"]) == {"reason": "schedule"}
