@@ -211,6 +211,32 @@ def test_a_task_whose_time_is_over_stops_its_job(aws, training, start, until):
     assert until(lambda: status_of(aws, request["TrainingJobName"]) == "Stopped", 600)
 
 
+def test_a_branch_that_fails_stops_the_jobs_of_the_others(aws, training, start, until):
+    request = training.request(SLOW)
+    job = request["TrainingJobName"]
+    after = task(SDK + "sagemaker:deleteModel", {"ModelName": "nothing-follows"}, End=True)
+    training_branch = {
+        "StartAt": "Train",
+        "States": {
+            "Train": task(TRAIN + ".sync", request, Catch=[{"ErrorEquals": ["States.ALL"], "Next": "After"}], End=True),
+            "After": after,
+        },
+    }
+    failing = {
+        "StartAt": "Wait",
+        "States": {
+            "Wait": {"Type": "Wait", "Seconds": 2, "Next": "Fail"},
+            "Fail": {"Type": "Fail", "Error": "Tired", "Cause": "of waiting"},
+        },
+    }
+    execution = start({"Type": "Parallel", "Branches": [training_branch, failing]})
+    description = until(lambda: ended(aws, execution))
+    assert (description["error"], description["cause"]) == ("Tired", "of waiting")
+    assert until(lambda: status_of(aws, job) == "Stopped", 600)
+    history = aws.client("stepfunctions").get_execution_history(executionArn=execution)["events"]
+    assert [event["type"] for event in history].count("TaskScheduled") == 1
+
+
 def test_other_executions_go_on_while_one_waits(aws, training, start, until):
     request = training.request(SLOW)
     waiting = start(task(TRAIN + ".sync", request))

@@ -5,18 +5,17 @@ See https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
 
 from __future__ import annotations
 
-import contextvars
 import json
-import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import stepfunctions
 
+from toolkit.local_cloud.ministack import aborted_tasks
+from toolkit.local_cloud.ministack.aborted_tasks import Task, TaskIsAbortedError
 from toolkit.local_cloud.ministack.sdk_tasks import Json, Needs, as_json, call, sagemaker_needs
 
 PREFIX = "arn:aws:states:::sagemaker:"
@@ -29,70 +28,9 @@ _TAG = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 _POLL_SECONDS = 0.5
 
 
-class _TaskIsOverError(Exception):
-    """Nobody waits for the task any more. No error of the state machine: neither Retry nor Catch may meet it."""
-
-
-@dataclass
-class _Task:
-    """The task that a thread is busy with."""
-
-    execution: Json
-    has_timed_out: threading.Event = field(default_factory=threading.Event)
-
-    def is_over(self) -> bool:
-        return self.has_timed_out.is_set() or self.execution["status"] != "RUNNING"
-
-
-_task: contextvars.ContextVar[_Task | None] = contextvars.ContextVar("task", default=None)
-
-
 def run_sagemaker_tasks() -> None:
     """Answer these tasks here. They run in the thread of their execution, which no other waits for."""
     stepfunctions._SERVICE_DISPATCH[PREFIX] = _run
-    tell_tasks_that_they_are_over()
-    keep_stopped_executions()
-
-
-def tell_tasks_that_they_are_over() -> None:
-    """Let a task see that its execution was stopped or that its TimeoutSeconds have passed, so that its job ends."""
-    execute, invoke = stepfunctions._execute_task, stepfunctions._invoke_resource_with_timeout
-
-    def execute_task(state: Json, raw_input: Any, execution: Json, ctx: Json) -> Any:
-        token = _task.set(_Task(execution))
-        try:
-            return execute(state, raw_input, execution, ctx)
-        finally:
-            _task.reset(token)
-
-    def invoke_with_timeout(resource: str, arguments: Any, timeout: Any) -> Any:
-        outer = _task.get()
-        if outer is None:
-            return invoke(resource, arguments, timeout)
-        attempt = _Task(outer.execution)  # a retry has time of its own
-        token = _task.set(attempt)
-        try:
-            return invoke(resource, arguments, timeout)
-        except stepfunctions._ExecutionError as error:
-            if error.error == "States.Timeout":
-                attempt.has_timed_out.set()
-            raise
-        finally:
-            _task.reset(token)
-
-    stepfunctions._execute_task = execute_task
-    stepfunctions._invoke_resource_with_timeout = invoke_with_timeout
-
-
-def keep_stopped_executions() -> None:
-    """Let an execution that was stopped stay so, however the task that it was busy with ends."""
-    fail = stepfunctions._fail_execution
-
-    def fail_execution(execution: Json, error: str, cause: str) -> None:
-        if execution["status"] == "RUNNING":
-            fail(execution, error, cause)
-
-    stepfunctions._fail_execution = fail_execution
 
 
 def needs_of(resource: str, arguments: Json) -> Needs:
@@ -144,9 +82,7 @@ def _request(resource: str, arguments: Json) -> Json:
 
 
 def _run(resource: str, arguments: Json) -> Json:
-    noun, task = _noun(resource), _task.get()
-    if task and task.is_over():  # a retry after the end
-        raise _TaskIsOverError
+    noun, task = _noun(resource), aborted_tasks.current()
     name = {f"{noun}Name": arguments.get(f"{noun}Name")}
     try:
         answer = call("sagemaker", f"Create{noun}", _request(resource, arguments), GENERAL_ERROR)
@@ -158,7 +94,7 @@ def _run(resource: str, arguments: Json) -> Json:
     return _wait(noun, name, task) if resource.endswith(_SYNC) else answer
 
 
-def _arn_of_earlier(noun: str, name: Json, task: _Task | None) -> str | None:
+def _arn_of_earlier(noun: str, name: Json, task: Task | None) -> str | None:
     """Return the ARN of what the task made before MiniStack was restarted and the execution began anew."""
     if task is None or not task.execution.get("resumed") or name[f"{noun}Name"] is None:
         return None
@@ -169,7 +105,7 @@ def _arn_of_earlier(noun: str, name: Json, task: _Task | None) -> str | None:
     return None
 
 
-def _wait(noun: str, name: Json, task: _Task | None) -> Json:
+def _wait(noun: str, name: Json, task: Task | None) -> Json:
     while True:
         description = as_json(call("sagemaker", f"Describe{noun}", name, GENERAL_ERROR), _milliseconds)
         status = description[f"{noun}Status"]
@@ -177,10 +113,10 @@ def _wait(noun: str, name: Json, task: _Task | None) -> Json:
             return dict(description)
         if status in ("Failed", "Stopped"):
             raise stepfunctions._ExecutionError("States.TaskFailed", json.dumps(description))
-        if task and task.is_over():
+        if task and task.is_aborted():
             with suppress(stepfunctions._ExecutionError):
                 call("sagemaker", f"Stop{noun}", name, GENERAL_ERROR)
-            raise _TaskIsOverError
+            raise TaskIsAbortedError
         time.sleep(_POLL_SECONDS)
 
 

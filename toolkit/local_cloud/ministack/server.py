@@ -8,6 +8,7 @@ from __future__ import annotations
 from ministack import app
 
 from toolkit.local_cloud.ministack import alarms, buckets, functions, state_machines
+from toolkit.local_cloud.ministack.aborted_tasks import abort_tasks
 from toolkit.local_cloud.ministack.distributed_map import run_distributed_maps
 from toolkit.local_cloud.ministack.iam_enforcement import enforce_permissions
 from toolkit.local_cloud.ministack.payload_limit import enforce_payload_limit
@@ -34,6 +35,7 @@ if __name__ == "__main__":
     run_sdk_tasks()
     run_distributed_maps()
     enforce_payload_limit()
+    abort_tasks()
     resume_executions()
     answer_slow_down()
     fire_schedules()
