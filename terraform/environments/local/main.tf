@@ -44,7 +44,7 @@ module "service" {
   current_release   = var.current_release
   drift_check       = {}
   emails            = var.emails
-  endpoint          = { deployment = { bake_seconds = 0, termination_wait_seconds = 0 } } # no alarm is evaluated here
+  endpoint          = { deployment = { bake_seconds = 0, termination_wait_seconds = 0 } } # a deployment here asks no alarm
   kms_key_arn       = module.foundation.kms_key_arn
   lambda_packages   = "${path.root}/../../../build/lambda/local"
   name              = module.foundation.name
