@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,14 +14,21 @@ _AT_ONCE = 8
 
 
 class AnswersUnusableError(Exception):
-    """An answer is missing, or is something else than probabilities."""
+    """An answer is missing, or is something else than probabilities; or what was asked is not known."""
 
 
 def labels(s3: Any, bucket: str, manifest: str = "test.lst") -> dict[str, int]:
-    """Read the class of each image of a manifest, by file name and in its order."""
+    """Read the class of each image of a manifest, by file name and in its order.
+
+    Raises:
+        AnswersUnusableError: it is no manifest, or lists no image.
+        ClientError, BotoCoreError: S3 refuses, or does not answer.
+    """
     body = s3.get_object(Bucket=bucket, Key=manifest)["Body"].read().decode()
-    rows = (line.split("\t") for line in body.splitlines())
-    return {name: int(label) for _, label, name in rows}
+    rows = [re.fullmatch(r"\d+\t(\d+)\t(.+)", line) for line in body.splitlines()]
+    if not rows or None in rows:
+        raise AnswersUnusableError(f"s3://{bucket}/{manifest} lists no images: stage the dataset again.")
+    return {row[2]: int(row[1]) for row in rows if row}
 
 
 def read(s3: Any, bucket: str, prefix: str, names: Iterable[str]) -> dict[str, Any]:
@@ -35,7 +43,7 @@ def read(s3: Any, bucket: str, prefix: str, names: Iterable[str]) -> dict[str, A
         key = f"{prefix.rstrip('/')}/{name}.out"
         try:
             return json.load(s3.get_object(Bucket=bucket, Key=key)["Body"])
-        except (s3.exceptions.NoSuchKey, ValueError) as error:
+        except (s3.exceptions.NoSuchKey, ValueError, RecursionError) as error:
             raise AnswersUnusableError(f"The answer s3://{bucket}/{key} cannot be read: {error}") from error
 
     names = list(names)
@@ -52,11 +60,13 @@ def score(labels: dict[str, int], answers: dict[str, Any], classes: int) -> Eval
         classes: how many there are.
 
     Raises:
-        AnswersUnusableError: an answer is missing, or is something else.
+        AnswersUnusableError: an answer is missing, or is something else; or a label is none of the classes.
     """
     predictions = []
     for name, label in labels.items():
         answer = answers.get(name)
+        if label >= classes:
+            raise AnswersUnusableError(f"{name} has the label {label}, and there are {classes} classes.")
         if not _are_probabilities(answer, classes):
             raise AnswersUnusableError(
                 f"The model answered {str(answer)[:200]} for {name}, not {classes} probabilities."

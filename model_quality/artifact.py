@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from model_quality.measures import is_probability
+from model_quality.release import UNCALIBRATED_THRESHOLD
+
 _PROPERTIES, _CARD = "model.json", "model_card.md"
-_MOST_BYTES = 10_000_000  # of one of these files: a damaged or hostile archive must not fill the memory
+_MOST_BYTES = 10_000_000  # of one of these files
 
 
 class ArtifactUnreadableError(Exception):
@@ -54,6 +57,8 @@ class Artifact:
             properties = json.loads(found.get(_PROPERTIES, b"{}"))
             if not isinstance(properties, dict):
                 raise ArtifactUnreadableError(f"{_PROPERTIES} holds no object")
+            if not is_probability(properties.get("threshold", UNCALIBRATED_THRESHOLD)):
+                raise ArtifactUnreadableError(f"{_PROPERTIES} has the threshold {properties['threshold']!r:.80}")
             return cls(hashlib.sha256(archive).hexdigest(), properties, found.get(_CARD, b"").decode())
-        except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
+        except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
             raise ArtifactUnreadableError(f"the artifact cannot be read: {error}") from error

@@ -22,13 +22,13 @@ from model_quality.records import LineDamagedError, Picture, Row, image_features
 
 LEAST_SURE = 24
 _SUFFIX = ".jsonl"
-_IN_FLIGHT = 16
+_AHEAD = 8  # files that are fetched before they are taken apart; each may hold many large images
 _MEASURED_IMAGES = 2000  # so many are decoded at most: it costs more than reading a record
+_MEASURED_BYTES = 128_000_000  # and of so many bytes: they are kept until all files are read
 _LATE = timedelta(hours=1)  # a file may lie under the hour in which it was written, not that of its first record
 _HOUR = re.compile(r"(\d{4})/(\d{2})/(\d{2})/(\d{2})/[^/]*$")
 _YEAR = re.compile(r"\d{4}/")
 T = TypeVar("T")
-_DEPTH = 3  # from s3://bucket/data_capture/ down to the years: endpoint, variant, year
 
 
 class CaptureUnreadableError(Exception):
@@ -97,21 +97,17 @@ class UnsureImage:
     Attributes:
         confidence: of its most probable class.
         prediction: that class.
-        event_id: of the request.
         time: when it was answered.
         file: where it was captured.
         line: and in which line.
-        content: hash of the image.
         image: the file's bytes.
     """
 
     confidence: float
     prediction: str
-    event_id: str
     time: datetime
     file: str
     line: int
-    content: str
     image: bytes
 
 
@@ -196,7 +192,7 @@ def read(
     origin = _Bucket(source, s3) if source.startswith("s3://") else _Folder(source)
     names = origin.list(window)
     reading = _Reading(tuple(classes), window)
-    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+    with ThreadPoolExecutor(_AHEAD) as pool:
         # Fetched ahead side by side, and taken apart here: in many threads Python is slower at that.
         for done, lines in enumerate(_in_order(pool, origin.lines, names), start=1):
             reading.read(names[done - 1], lines)
@@ -237,18 +233,11 @@ class _Bucket:
         self._s3 = s3
 
     def list(self, window: Window) -> list[str]:
-        """List the hours of the window alone: keys sort as their hours do."""
-        names = []
+        """Find the files, in folders of hours or not; of what lies in hours only those of the window are listed."""
         try:
-            for variant in self._variants(self._prefix, _DEPTH):
-                pages = self._s3.get_paginator("list_objects_v2").paginate(
-                    Bucket=self._name, Prefix=variant, StartAfter=f"{variant}{window.first_hour}"
-                )
-                for key in (item["Key"] for page in pages for item in page.get("Contents", [])):
-                    if key > f"{variant}{window.last_hour}/~":
-                        break
-                    if key.endswith(_SUFFIX) and window.holds_file(key):
-                        names.append(key)
+            names = [
+                key for key in self._keys(self._prefix, window) if key.endswith(_SUFFIX) and window.holds_file(key)
+            ]
         except (ClientError, BotoCoreError) as error:
             raise CaptureUnreadableError(
                 f"s3://{self._name}/{self._prefix} cannot be listed: {error}.",
@@ -260,17 +249,33 @@ class _Bucket:
         """Fetch a file; SageMaker begins a new one before it grows large."""
         key = name.removeprefix(f"s3://{self._name}/")
         body: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read()
-        return body.split(b"\n")
+        return io.BytesIO(body)
 
-    def _variants(self, prefix: str, depth: int) -> Iterator[str]:
-        """Find the prefixes under which years lie."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix, Delimiter="/")
-        below = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", [])]
-        if not below or not depth or any(_YEAR.fullmatch(folder.removeprefix(prefix)) for folder in below):
-            yield prefix
-            return
-        for folder in below:
-            yield from self._variants(folder, depth - 1)
+    def _keys(self, prefix: str, window: Window) -> Iterator[str]:
+        years, folders = False, []
+        for page in self._pages(Prefix=prefix, Delimiter="/"):
+            yield from (item["Key"] for item in page.get("Contents", []))
+            for folder in (item["Prefix"] for item in page.get("CommonPrefixes", [])):
+                if _YEAR.fullmatch(folder.removeprefix(prefix)):
+                    years = True
+                else:
+                    folders.append(folder)
+        if years:
+            yield from self._hours(prefix, window)
+        for folder in folders:
+            yield from self._keys(folder, window)
+
+    def _hours(self, prefix: str, window: Window) -> Iterator[str]:
+        """Yield what lies in the years below a prefix: such keys sort as their hours do."""
+        for page in self._pages(Prefix=prefix, StartAfter=f"{prefix}{window.first_hour}"):
+            for key in (item["Key"] for item in page.get("Contents", [])):
+                if key > f"{prefix}{window.last_hour}/~":
+                    return
+                if _YEAR.match(key.removeprefix(prefix)):
+                    yield key
+
+    def _pages(self, **request: str) -> Iterator[dict[str, Any]]:
+        yield from self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._name, **request)
 
 
 class _LeastSure(Generic[T]):
@@ -300,15 +305,20 @@ class _Sample:
 
     def __init__(self) -> None:
         self._kept: list[tuple[int, int, Picture]] = []
+        self._bytes = 0
+        self._bound = 1  # no hash from which on records were left out is ever kept again: their chance would differ
 
     def offer(self, row: Row, place: int, image: Picture) -> None:
         """Keep an image if it is among those of the smallest hashes."""
         digest = hashlib.blake2b(f"{row.event_id} {row.item}".encode(), digest_size=8).digest()
-        entry = (-int.from_bytes(digest), place, image)
-        if len(self._kept) < _MEASURED_IMAGES:
-            heapq.heappush(self._kept, entry)
-        elif entry[0] > self._kept[0][0]:
-            heapq.heapreplace(self._kept, entry)
+        rank = -int.from_bytes(digest)
+        if rank <= self._bound <= 0:
+            return
+        heapq.heappush(self._kept, (rank, place, image))
+        self._bytes += len(image)
+        while len(self._kept) > _MEASURED_IMAGES or self._bytes > _MEASURED_BYTES:
+            self._bound, _, left_out = heapq.heappop(self._kept)
+            self._bytes -= len(left_out)
 
     def images(self) -> list[tuple[int, Picture]]:
         """Return place and image of each."""
@@ -389,14 +399,14 @@ class _Reading:
 
     def _unsure_image(self, place: int, image: Picture) -> UnsureImage:
         row = {name: values[place] for name, values in self._columns.items()}
-        names = ("confidence", "event_id", "time", "file", "line", "content")
+        names = ("confidence", "time", "file", "line")
         return UnsureImage(**{name: row[name] for name in names}, prediction=row["class"], image=image.decode())
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[str], T], names: Sequence[str]) -> Iterator[Future[T]]:
     """Do a few ahead, not all: what waits to be taken apart takes memory."""
-    ahead = deque(pool.submit(work, name) for name in names[: 2 * _IN_FLIGHT])
-    for name in (*names[2 * _IN_FLIGHT :], *(None for _ in ahead)):
+    ahead = deque(pool.submit(work, name) for name in names[:_AHEAD])
+    for name in (*names[_AHEAD:], *(None for _ in ahead)):
         yield ahead.popleft()
         if name is not None:
             ahead.append(pool.submit(work, name))

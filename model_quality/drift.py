@@ -6,7 +6,7 @@ import bisect
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -105,10 +105,12 @@ class Baseline:
         try:
             features = {name: record.get(name) for name in ("brightness", "sharpness")}
             confidence = _histogram(record["edges"], record["scores"])
+            classes = {str(name): int(count) for name, count in record["classes"].items()}
+            _verify(classes.values())
             return cls(
                 edges=confidence.edges,
                 scores=confidence.counts,
-                classes={str(name): int(count) for name, count in record["classes"].items()},
+                classes=classes,
                 **{name: _histogram(kept["edges"], kept["counts"]) for name, kept in features.items() if kept},
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -310,9 +312,13 @@ def _histogram(edges: Sequence[float], counts: Sequence[float]) -> Histogram:
     histogram = Histogram(tuple(map(float, edges)), tuple(map(float, counts)))
     if len(histogram.edges) != len(histogram.counts) + 1 or list(histogram.edges) != sorted(set(histogram.edges)):
         raise ValueError("no baseline: the edges do not ascend, or do not fit the counts")
-    if min(histogram.counts) < 0 or not sum(histogram.counts):
-        raise ValueError("no baseline: nothing was counted")
+    _verify(histogram.counts)
     return histogram
+
+
+def _verify(counts: Collection[float]) -> None:
+    if min(counts, default=0) < 0 or not sum(counts):
+        raise ValueError("no baseline: nothing was counted")
 
 
 def _counts(values: Sequence[float], edges: Sequence[float]) -> tuple[float, ...]:

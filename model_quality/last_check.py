@@ -24,8 +24,8 @@ def read(s3: Any, bucket: str, prefix: str) -> dict[str, Any]:
     body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         found = json.loads(body)
-        if since := found["serving_since"]:
-            datetime.fromisoformat(since)
+        if (since := found["serving_since"]) and datetime.fromisoformat(since).tzinfo is None:
+            return {}
         return dict(found)
     except (ValueError, KeyError, TypeError):
         return {}

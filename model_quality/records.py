@@ -19,7 +19,7 @@ from PIL import Image, ImageStat
 
 from model_quality.measures import is_probability
 
-# Brightness and sharpness are measured on so small a picture: about what the model sees of a photo of any size.
+# Brightness and sharpness are measured on so small a picture, as the model sees a photo of any size.
 _SIDE = 32
 _MOST_PIXELS = 25_000_000  # as SerializeImage has it
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
@@ -120,11 +120,12 @@ def parse_line(line: bytes) -> list[Row]:
         raise LineDamagedError("no JSON object")
     captured, metadata = _object(record, "captureData"), _object(record, "eventMetadata")
     event_id = metadata.get("eventId")
-    if not isinstance(event_id, str) or not event_id:
+    # Half a surrogate pair, which JSON may hold, cannot be written to any file.
+    if not isinstance(event_id, str) or not event_id or not event_id.isprintable():
         raise LineDamagedError("no eventId")
     time = _time(metadata.get("inferenceTime"))
     answers = parse_scores(_body(_object(captured, "endpointOutput"), "endpointOutput"))
-    images = _images(captured["endpointInput"]) if "endpointInput" in captured else []
+    images = _images(captured["endpointInput"]) if captured.get("endpointInput") is not None else []
     if len(images) != len(answers):  # nobody can tell which answer is whose
         images = [None] * len(answers)
     latency = _latency(metadata.get("customAttributes"))
@@ -160,7 +161,7 @@ def parse_scores(body: str) -> list[list[float]]:
 
 def image_size(image: bytes) -> tuple[int, int] | None:
     """Return width and height as the file's header has them, or None when it is no image."""
-    if image.startswith(_PNG) and len(image) >= 24:  # noqa: PLR2004 - the header's end
+    if image.startswith(_PNG) and image[12:16] == b"IHDR" and len(image) >= 24:  # noqa: PLR2004 - the header's end
         return int.from_bytes(image[16:20]), int.from_bytes(image[20:24])
     try:
         with Image.open(io.BytesIO(image), formats=_FORMATS) as opened:
@@ -171,18 +172,15 @@ def image_size(image: bytes) -> tuple[int, int] | None:
 
 def decode_image(image: bytes) -> Image.Image | None:
     """Return an image as RGB; None when it is none, is damaged, or has too many pixels."""
-    size = image_size(image)
-    if size is None or size[0] * size[1] > _MOST_PIXELS:
-        return None
     try:
         with Image.open(io.BytesIO(image), formats=_FORMATS) as opened:
-            return opened.convert("RGB")
+            return opened.convert("RGB") if opened.width * opened.height <= _MOST_PIXELS else None
     except Exception:  # as above
         return None
 
 
 def image_features(image: bytes) -> tuple[float, float] | None:
-    """Measure an image as the model sees it, in 32 x 32 pixels.
+    """Measure an image in 32 x 32 pixels.
 
     Returns:
         Brightness: the mean grey, 0 to 1. Sharpness: the mean absolute Laplacian, 0 to 4; blurring takes it away.
@@ -212,9 +210,9 @@ def _object(record: Document, name: str) -> Document:
 def _time(value: object) -> datetime:
     try:
         time = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise LineDamagedError(f"no inferenceTime: {value!r}") from None
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # also on the first day of all, east of Greenwich
+        raise LineDamagedError(f"no inferenceTime: {value!r:.80}") from None
 
 
 def _body(side: Document, name: str) -> str:
@@ -228,7 +226,7 @@ def _body(side: Document, name: str) -> str:
             raise LineDamagedError(f"{name} is no text in base64: {error}") from None
     if encoding in ("JSON", "CSV"):
         return data
-    raise LineDamagedError(f"{name} has the unknown encoding {encoding!r}")
+    raise LineDamagedError(f"{name} has the unknown encoding {encoding!r:.80}")
 
 
 def _images(side: object) -> list[Picture | None]:

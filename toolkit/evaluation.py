@@ -40,8 +40,8 @@ def evaluate(
     with _temporary_model(environment, foundation, model) as model_name:
         _transform(environment, staged, model_name, output, foundation.kms_key_arn)
     s3 = environment.client("s3")
-    labels = answers.labels(s3, staged.bucket)
     try:
+        labels = answers.labels(s3, staged.bucket)
         given = answers.read(s3, staged.bucket, f"evaluation/{model.job_name}", labels)
         return answers.score(labels, given, len(staged.classes))
     except answers.AnswersUnusableError as error:

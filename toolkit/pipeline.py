@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 import platformdirs
 from botocore.exceptions import ClientError
 
+from model_quality.answers import AnswersUnusableError
 from model_quality.baseline import baseline_of
 from model_quality.measures import Evaluation
 from model_quality.release import Release
 from toolkit import cost, dataset, model_card, packaging, preflight, staging
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
-from toolkit.evaluation import evaluate
+from toolkit.evaluation import EvaluationFailedError, evaluate
 from toolkit.infrastructure import Foundation, Infrastructure
 from toolkit.plan import Plan
 from toolkit.progress import console
@@ -115,7 +116,10 @@ def train_release(
     model = train(environment, foundation, staged, job_name, settings)
     console.print(str(model.bill), highlight=False)
     evaluation = evaluate(environment, foundation, staged, model)
-    baseline = baseline_of(environment.client("s3"), staged.bucket, model.properties)
+    try:
+        baseline = baseline_of(environment.client("s3"), staged.bucket, model.properties)
+    except AnswersUnusableError as error:
+        raise EvaluationFailedError(str(error), "Train again. Nothing is recorded.") from error
     release = release_of(staged, model, evaluation, baseline)
     record.with_release(release).write(environment.releases_file)
     model_card.write(environment, model_card.Facts(staged, model, evaluation, release))

@@ -37,7 +37,7 @@ METRIC_NAMESPACE = os.environ.get("METRIC_NAMESPACE", "VehicleClassification")
 UNITS = {"CheckedRecords": "Count", "DamagedRecords": "Count"}
 DEFAULT_HOURS = 24
 
-# A file that cannot be had in a few seconds, three times, is named in the report; the others are read meanwhile.
+# A file that does not come is named in the report, and read by the next check; the others are read meanwhile.
 s3 = boto3.client(
     "s3",
     config=Config(

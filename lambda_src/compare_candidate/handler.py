@@ -35,9 +35,6 @@ METRIC_NAMESPACE = os.environ.get("METRIC_NAMESPACE", "VehicleClassification")
 # One at a time is in memory, compressed. The built-in algorithm's largest network takes 240 MB.
 MAX_ARTIFACT_BYTES = 300_000_000
 
-# Throttled, or broken on their side.
-RETRIED_STATUSES = (429, *range(500, 600))
-
 SUBJECTS = {
     BETTER: "Candidate: better than the release that serves",
     WORSE: "Candidate: WORSE than the release that serves",
@@ -97,7 +94,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         }
         write(event["bucket"], prefix, comparison, release, message)
     except Exception as error:
-        failure = StorageUnavailable(str(error)) if passes_by_itself(error) else error
+        failure = by_its_name(error)
         log("ERROR", str(failure), {**about, "error": type(failure).__name__})
         if failure is error:
             raise
@@ -138,7 +135,7 @@ def compare(event: dict[str, Any]) -> tuple[Comparison, Release]:
                 evaluation=theirs,
                 threshold=serving["threshold"],
                 classes=classes,
-                dataset_sha256=there.properties.get("dataset_sha256", ""),
+                dataset_sha256=str(there.properties.get("dataset_sha256", "")),
                 trained_at=serving.get("trained_at", ""),
                 card=there.card,
             ),
@@ -178,10 +175,19 @@ def read_artifact(model_data_url: str) -> Artifact:
         raise ArtifactUnreadable(f"{model_data_url}: {error}") from error
 
 
+def by_its_name(error: Exception) -> Exception:
+    """Gives an error the name that the workflow knows it by."""
+    if passes_by_itself(error):
+        return StorageUnavailable(str(error))
+    return AnswersUnusable(str(error)) if isinstance(error, answers.AnswersUnusableError) else error
+
+
 def passes_by_itself(error: Exception) -> bool:
     """Tells what S3 may not say the next time from what it will repeat."""
     if isinstance(error, ClientError):
-        return error.response["ResponseMetadata"].get("HTTPStatusCode") in RETRIED_STATUSES
+        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+        # The key that the bucket is encrypted with has a limit of its own: a 400.
+        return status >= 500 or status == 429 or "Throttling" in code or code == "RequestTimeout"  # noqa: PLR2004
     return isinstance(error, BotoCoreError)
 
 

@@ -216,6 +216,8 @@ def test_links_and_folders_are_not_followed(compare):
         pytest.param(artifact()[:-60], id="cut off"),
         pytest.param(tar_gz(("model.json", b"{")), id="no JSON"),
         pytest.param(tar_gz(("model.json", b"[]")), id="no object"),
+        pytest.param(tar_gz(("model.json", b"[" * 200_000)), id="too deep"),
+        pytest.param(tar_gz(("model.json", b'{"threshold": NaN}')), id="no threshold"),
         pytest.param(tar_gz(("model.json", b"\xff")), id="no text"),
         pytest.param(tar_gz(("model_card.md", bytes(10_000_001))), id="too large a member"),
     ],
@@ -253,6 +255,8 @@ def test_an_artifact_that_is_not_there_is_named(compare):
         (EndpointConnectionError(endpoint_url="https://s3"), "StorageUnavailable"),
         (refusal("SlowDown", 503), "StorageUnavailable"),
         (refusal("InternalError", 500), "StorageUnavailable"),
+        (refusal("ThrottlingException", 400), "StorageUnavailable"),  # of the bucket's key
+        (refusal("RequestTimeout", 400), "StorageUnavailable"),
         (refusal("AccessDenied", 403), "ClientError"),
     ],
 )

@@ -1,6 +1,8 @@
+import io
+
 import pytest
 
-from model_quality.answers import AnswersUnusableError, score
+from model_quality.answers import AnswersUnusableError, labels, score
 
 
 def test_accuracy_and_confusion():
@@ -48,3 +50,26 @@ def test_what_is_no_list_of_probabilities_is_refused(answer):
 def test_a_missing_answer_is_refused():
     with pytest.raises(AnswersUnusableError, match="answered None for b"):
         score({"a": 0, "b": 1}, {"a": [1.0, 0.0]}, 2)
+
+
+def test_a_label_of_no_class_is_refused():
+    with pytest.raises(AnswersUnusableError, match="a has the label 2, and there are 2 classes"):
+        score({"a": 2}, {"a": [1.0, 0.0]}, 2)
+
+
+class Storage:
+    def __init__(self, content: str) -> None:
+        self._content = content
+
+    def get_object(self, **_):
+        return {"Body": io.BytesIO(self._content.encode())}
+
+
+def test_labels_are_read_in_their_order():
+    assert labels(Storage("1\t1\tb.png\n0\t0\ta.png\n"), "scones") == {"b.png": 1, "a.png": 0}
+
+
+@pytest.mark.parametrize("content", ["", "\n", "0\t0\ta.png\n\n1\t1\tb.png\n", "0\tbicycle\ta.png\n", "a.png\n"])
+def test_what_is_no_manifest_is_refused(content):
+    with pytest.raises(AnswersUnusableError, match=r"s3://scones/test\.lst lists no images"):
+        labels(Storage(content), "scones")

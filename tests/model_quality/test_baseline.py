@@ -1,5 +1,8 @@
 import io
 
+import pytest
+
+from model_quality.answers import AnswersUnusableError
 from model_quality.baseline import baseline_of
 from tests.capture_files import CLASSES, png
 
@@ -31,3 +34,9 @@ def test_an_image_that_cannot_be_measured_is_left_out():
 
 def test_without_answers_there_is_none():
     assert baseline_of(Storage(), "scones", {}) is None
+
+
+@pytest.mark.parametrize("probabilities", [PROBABILITIES[:2], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.3, 0.1]]])
+def test_answers_for_other_images_are_refused(probabilities):
+    with pytest.raises(AnswersUnusableError, match="do not fit"):
+        baseline_of(Storage(), "scones", {"classes": CLASSES, "validation_probabilities": probabilities})

@@ -135,11 +135,14 @@ def test_a_baseline_travels_as_json():
     "record",
     [
         {},
-        {"edges": [0, 1], "scores": [5, 5], "classes": {}},
-        {"edges": [1, 0], "scores": [5], "classes": {}},
-        {"edges": [0, 1], "scores": [0], "classes": {}},
-        {"edges": [0, 1], "scores": ["many"], "classes": {}},
+        {"edges": [0, 1], "scores": [5, 5], "classes": {"bicycle": 5}},
+        {"edges": [1, 0], "scores": [5], "classes": {"bicycle": 5}},
+        {"edges": [0, 1], "scores": [0], "classes": {"bicycle": 5}},
+        {"edges": [0, 1], "scores": ["many"], "classes": {"bicycle": 5}},
         {"edges": [0, 1], "scores": [5], "classes": [1]},
+        {"edges": [0, 1], "scores": [5], "classes": {}},
+        {"edges": [0, 1], "scores": [5], "classes": {"bicycle": 0}},
+        {"edges": [0, 1], "scores": [5], "classes": {"bicycle": -5, "motorcycle": 10}},
     ],
 )
 def test_what_is_no_baseline_is_refused(record):

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -77,7 +78,10 @@ def test_reads_time_latency_and_the_image():
         (b"[" * 100_000, "no JSON"),
         (b"{}", "no captureData"),
         (line(event="").encode(), "no eventId"),
+        (line(event="\ud800").encode(), "no eventId"),
         (line(time="yesterday").encode(), "no inferenceTime"),
+        (line(time="0001-01-01T00:00:00+01:00").encode(), "no inferenceTime"),
+        (line(time="9" * 1000).encode(), "no inferenceTime: '9{79}$"),
         (line(output={"data": "not found", "encoding": "CSV"}).encode(), "no probabilities"),
         (line(output={"data": "[0.9, NaN]"}).encode(), "no probabilities"),
         (line(output={"data": "[1]"}).encode(), "no probabilities"),
@@ -105,6 +109,16 @@ def test_image_sizes_of_png_jpeg_and_no_image():
     assert image_size(png(24)) == (24, 24)
     assert image_size(jpeg.getvalue()) == (40, 20)
     assert image_size(b"text") is None
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded_whatever_its_first_chunk_says():
+    whole = io.BytesIO()
+    Image.new("1", (6000, 6000)).save(whole, "PNG")
+    header, rest = whole.getvalue()[:8], whole.getvalue()[8:]
+    before = struct.pack(">I", 13) + b"tEXt" + struct.pack(">II", 32, 32) + bytes(5) + bytes(4)
+    assert image_size(header + before + rest) != (32, 32)
+    assert image_features(header + before + rest) is None
+    assert image_features(whole.getvalue()) is None
 
 
 def test_blur_takes_sharpness_and_dark_takes_brightness():
