@@ -102,7 +102,7 @@ class Comparison:
     @property
     def advice(self) -> str:
         """What to do."""
-        promote = f"invoke promote --job {self.candidate.name}"
+        promote = f"invoke promote --env ENVIRONMENT --job {self.candidate.name}"
         return {
             BETTER: f"To let it serve, review the change that `{promote}` makes of the release record.",
             WORSE: "Leave the release as it is. Look at the data: what was added, and is it labelled right?",

@@ -89,7 +89,8 @@ def verdict_in_words(drift: Drift, summary: Mapping[str, Any]) -> tuple[str, str
         )
     return (
         f"No verdict: {summary['records']:,} records, worth {drift.independent:,.0f} independent images, are too few.",
-        f"At least {MINIMUM_RECORDS} different images are needed, in the window and in the baseline.",
+        f"Images worth at least {MINIMUM_RECORDS} different ones are needed, in the window and in the baseline; "
+        "copies of one image weigh less.",
     )
 
 

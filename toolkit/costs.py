@@ -123,6 +123,8 @@ def costs(environment: Environment, name: str = "") -> Costs:
 
 def _endpoints(sagemaker: Any, name: str) -> Found:
     for endpoint in _pages(sagemaker, "list_endpoints", "Endpoints", NameContains=name):
+        if not _is_ours(endpoint["EndpointName"], name):
+            continue
         described = sagemaker.describe_endpoint(EndpointName=endpoint["EndpointName"])
         configuration = sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
         types = {variant["VariantName"]: variant for variant in configuration["ProductionVariants"]}
@@ -142,6 +144,8 @@ def _endpoints(sagemaker: Any, name: str) -> Found:
 def _training_jobs(sagemaker: Any, name: str) -> Found:
     jobs = _pages(sagemaker, "list_training_jobs", "TrainingJobSummaries", NameContains=name, StatusEquals="InProgress")
     for job in jobs:
+        if not _is_ours(job["TrainingJobName"], name):
+            continue
         described = sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])
         resources = described["ResourceConfig"]
         since = described.get("TrainingStartTime") or described["CreationTime"]
@@ -154,6 +158,8 @@ def _transform_jobs(sagemaker: Any, name: str) -> Found:
         sagemaker, "list_transform_jobs", "TransformJobSummaries", NameContains=name, StatusEquals="InProgress"
     )
     for job in jobs:
+        if not _is_ours(job["TransformJobName"], name):
+            continue
         described = sagemaker.describe_transform_job(TransformJobName=job["TransformJobName"])
         resources = described["TransformResources"]
         since = described.get("TransformStartTime") or described["CreationTime"]

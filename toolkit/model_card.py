@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from model_quality.measures import Evaluation, Prediction
 from model_quality.release import Release
 from toolkit.contact_sheet import contact_sheet
@@ -53,23 +55,31 @@ def write(environment: Environment, facts: Facts) -> Path:
 
     Returns:
         The card's path.
+
+    Raises:
+        ModelCardError: it cannot be written, or an image of the worst mistakes cannot be read.
     """
     mistakes = facts.evaluation.mistakes(_MOST_MISTAKES)
     s3, staged = environment.client("s3"), facts.staged
-    pictures = [
-        (
-            s3.get_object(Bucket=staged.bucket, Key=f"test/{mistake.file_name}")["Body"].read(),
-            _caption(staged.classes, mistake),
-        )
-        for mistake in mistakes
-    ]
     card = path(environment, facts.release)
     picture = card.with_name(f"{card.stem}-mistakes.png")
     try:
+        pictures = [
+            (
+                s3.get_object(Bucket=staged.bucket, Key=f"test/{mistake.file_name}")["Body"].read(),
+                _caption(staged.classes, mistake),
+            )
+            for mistake in mistakes
+        ]
         card.parent.mkdir(exist_ok=True)
         if pictures:
             picture.write_bytes(contact_sheet(pictures))
         card.write_text(text(facts, picture.name if pictures else None), encoding="utf-8")
+    except (ClientError, BotoCoreError) as error:
+        raise ModelCardError(
+            f"The release is recorded, but its model card {card} has no pictures to show: {error}.",
+            "You need s3:GetObject on test/ in the data bucket.",
+        ) from error
     except OSError as error:
         raise ModelCardError(
             f"The release is recorded, but its model card {card} cannot be written: {error.strerror}.",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 
 import platformdirs
-from botocore.exceptions import ClientError
 
 from model_quality.answers import AnswersUnusableError
 from model_quality.baseline import baseline_of
@@ -25,7 +25,7 @@ from toolkit.training import new_job_name, train
 from toolkit.training_settings import TrainingSettings
 from toolkit.verification import release_of_configuration, serving, verify
 
-_TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
+_LOGS_OF_JOBS = ("/aws/sagemaker/TrainingJobs", "/aws/sagemaker/TransformJobs")
 
 
 class FoundationMissingError(ToolkitError):
@@ -181,7 +181,7 @@ def rollback(environment: Environment, to: str | None, approve: Callable[[Plan],
 
 
 def destroy(environment: Environment, approve: Callable[[Plan], None]) -> None:
-    """Destroy all that Terraform made, and what training jobs left outside of it.
+    """Destroy all that Terraform made, and what training and evaluation left outside of it.
 
     Args:
         environment: an activated environment.
@@ -198,19 +198,37 @@ def destroy(environment: Environment, approve: Callable[[Plan], None]) -> None:
     approve(proposed)
     infrastructure.apply(proposed)
     if foundation:
-        _delete_training_logs(environment, foundation.name)
+        _delete_evaluation_models(environment, foundation.name)
+        _delete_logs_of_jobs(environment, foundation.name)
     if environment.is_local:
         forget_releases(environment)  # its artifacts went with the bucket
 
 
-def _delete_training_logs(environment: Environment, name: str) -> None:
+def _delete_evaluation_models(environment: Environment, name: str) -> None:
+    """Delete what an evaluation or a retraining that was stopped could not delete itself."""
+    sagemaker = environment.client("sagemaker")
+    of_evaluation = re.compile(f"{_job(name)}-(candidate|evaluation|serving)")
+    pages = sagemaker.get_paginator("list_models").paginate(NameContains=name)
+    for model in [model["ModelName"] for page in pages for model in page["Models"]]:
+        if of_evaluation.fullmatch(model):
+            sagemaker.delete_model(ModelName=model)
+
+
+def _delete_logs_of_jobs(environment: Environment, name: str) -> None:
     logs = environment.client("logs")
-    with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
-        pages = logs.get_paginator("describe_log_streams").paginate(
-            logGroupName=_TRAINING_LOGS, logStreamNamePrefix=f"{name}-"
-        )
-        for stream in [stream for page in pages for stream in page["logStreams"]]:
-            logs.delete_log_stream(logGroupName=_TRAINING_LOGS, logStreamName=stream["logStreamName"])
-    if environment.is_local:
-        with contextlib.suppress(ClientError):
-            logs.delete_log_group(logGroupName=_TRAINING_LOGS)
+    of_job = re.compile(f"{_job(name)}[-/]")
+    for group in _LOGS_OF_JOBS:
+        with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
+            pages = logs.get_paginator("describe_log_streams").paginate(
+                logGroupName=group, logStreamNamePrefix=f"{name}-"
+            )
+            for stream in [stream["logStreamName"] for page in pages for stream in page["logStreams"]]:
+                if of_job.match(stream):
+                    logs.delete_log_stream(logGroupName=group, logStreamName=stream)
+            if environment.is_local:
+                logs.delete_log_group(logGroupName=group)
+
+
+def _job(name: str) -> str:
+    """Match the names of an environment's jobs, as `new_job_name` has them: `scones-dev-2` is not of `scones-dev`."""
+    return rf"{re.escape(name)}-\d{{8}}-\d{{6}}-[0-9a-f]{{7}}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from toolkit.environment import Environment
 from toolkit.errors import ToolkitError
@@ -16,7 +16,7 @@ from toolkit.hyperparameters import as_sent, check, of_job
 from toolkit.infrastructure import Service
 from toolkit.progress import console, progress_bar
 from toolkit.releases import ReleaseRecord
-from toolkit.training_settings import pair
+from toolkit.training_settings import pair, refuse_what_follows
 from toolkit.workflow import message_of
 
 _LIMIT_SECONDS = 6 * 86_400  # longer than the state machine's own time limit can be
@@ -52,6 +52,7 @@ def retrain(environment: Environment, service: Service, hyperparameters: Sequenc
     """
     states = environment.client("stepfunctions")
     chosen = dict(map(pair, hyperparameters))
+    refuse_what_follows(chosen)
     release = ReleaseRecord.read(environment.releases_file).releases.get(service.release["id"])
     if release is None:
         raise RetrainingFailedError(
@@ -83,7 +84,7 @@ def retrain(environment: Environment, service: Service, hyperparameters: Sequenc
 
 def _follow(states: Any, arn: str, pause: float) -> dict[str, Any]:
     deadline = time.monotonic() + _LIMIT_SECONDS
-    with progress_bar() as progress, _stopping_on_interrupt(states, arn):
+    with progress_bar() as progress, _stopping_on_interrupt(states, arn), _naming_what_runs(arn):
         task = progress.add_task("Retraining", total=None)
         while True:
             execution: dict[str, Any] = states.describe_execution(executionArn=arn)
@@ -99,7 +100,10 @@ def _follow(states: Any, arn: str, pause: float) -> dict[str, Any]:
 
 
 def _current_state(states: Any, arn: str) -> str:
-    events = states.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=_LAST_EVENTS)["events"]
+    try:
+        events = states.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=_LAST_EVENTS)["events"]
+    except ClientError:  # only shown
+        return ""
     entered = (event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event)
     return str(next(entered, ""))
 
@@ -110,5 +114,18 @@ def _stopping_on_interrupt(states: Any, arn: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         console.print("Stopping the retraining ...")
-        states.stop_execution(executionArn=arn, error="Stopped", cause="A person stopped it.")
+        with _naming_what_runs(arn):
+            states.stop_execution(executionArn=arn, error="Stopped", cause="A person stopped it.")
         raise RetrainingStoppedError(f"The execution {arn} was stopped.", "Nothing has changed.") from None
+
+
+@contextmanager
+def _naming_what_runs(arn: str) -> Iterator[None]:
+    """Whoever cannot reach a running execution must know which it is: it costs money."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise RetrainingFailedError(
+            f"AWS cannot be asked about the retraining any more: {error}.",
+            f"It may still run and be billed: look at the execution {arn}, and stop it if you do not want it.",
+        ) from error

@@ -127,9 +127,9 @@ class TrafficSettings:
             raise TrafficSettingsError(
                 f"That would be {self.images:,} images.", f"Send 1 to {_MOST_IMAGES:,}: choose --rate and --seconds so."
             )
-        if self.drift == SWAP and len(set(self.mix.values())) < 2:  # noqa: PLR2004
+        if self.drift == SWAP and [*self.mix.values()] == [*reversed(self.mix.values())]:
             raise TrafficSettingsError(
-                "--drift swap gives each class another's share, and all are equal.",
+                "--drift swap turns the shares of --mix round, and so they stay as they are.",
                 "Name unequal ones: --mix bicycle=0.8,motorcycle=0.2.",
             )
 

@@ -91,9 +91,7 @@ class TrainingSettings:
                 f"The built-in algorithm does not run on {self.instance_type}: it needs a GPU.",
                 f"Choose one of the families {', '.join(f'ml.{family}' for family in _GPU_FAMILIES)}.",
             )
-        for name in _FROM_THE_DATASET:
-            if name in self.hyperparameters:
-                raise TrainingSettingsError(f"{name} follows from the staged dataset.", "Leave it out.")
+        refuse_what_follows(self.hyperparameters)
         epochs = self.hyperparameters.get("epochs")
         if type(epochs) is not int or epochs < 1:
             raise TrainingSettingsError(f"{epochs} epochs are no training.", "Choose at least 1.")
@@ -168,6 +166,17 @@ def _prices(file: Path, content: dict[str, Any]) -> Prices:
         if type(price) not in (int, float) or price < 0:
             raise TrainingSettingsError(f"{file}: the price of {name} is {price!r}.", "Make it US dollars an hour.")
     return Prices(**table)
+
+
+def refuse_what_follows(hyperparameters: Iterable[str]) -> None:
+    """Make sure that nobody sets what follows from the staged dataset.
+
+    Raises:
+        TrainingSettingsError: somebody does.
+    """
+    for name in _FROM_THE_DATASET:
+        if name in hyperparameters:
+            raise TrainingSettingsError(f"{name} follows from the staged dataset.", "Leave it out.")
 
 
 def pair(text: str) -> tuple[str, Value]:

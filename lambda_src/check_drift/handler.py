@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from model_quality import bars
 from model_quality import last_check as last_checks
 from model_quality.capture import Capture, CaptureUnreadableError, Window, read
-from model_quality.drift import DRIFT, NO_DRIFT, Baseline, Drift
+from model_quality.drift import DRIFT, NO_BASELINE, NO_DRIFT, Baseline, Drift
 from model_quality.figures import summarize
 from model_quality.report import link, render, verdict_in_words
 
@@ -96,12 +96,19 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     level = "WARN" if drift.verdict == DRIFT else "INFO"
     log(level, "Drift checked", {**found, "report": report, "told": told}, metrics(capture, drift, summary))
 
-    retraining, refusal = retrain(release, now) if told else (None, None)
+    # A start that was refused is tried again for as long as the drift lasts.
+    refused_before = last.get("release") == release and bool(last.get("retraining_refused"))
+    starts = told or (drift.verdict == DRIFT and refused_before)
+    retraining, refusal = retrain(release, now) if starts else (None, None)
     if told:
         tell(what, advice, summary, report)
     # Last: if people could not be told, the next check tries again. A check that cannot tell changes nothing.
     drifting = drift.verdict == DRIFT or (drift.verdict != NO_DRIFT and drifted_before)
-    note = {**summary, "report": report, "drifting": drifting, "serving_since": serving_since}
+    refused = bool(refusal) or (drifting and not starts and refused_before)
+    note = {
+        **summary,
+        **{"report": report, "drifting": drifting, "serving_since": serving_since, "retraining_refused": refused},
+    }
     put(f"{REPORTS_PREFIX}{last_checks.NAME}", as_json(note), "application/json")
     if refusal:
         log("ERROR", f"The retraining cannot be started: {refusal}", {"release": release})
@@ -202,7 +209,8 @@ def retrain(release: str, now: datetime) -> tuple[str | None, Exception | None]:
 def metrics(capture: Capture, drift: Drift, summary: dict[str, Any]) -> dict[str, float]:
     """What CloudWatch is to know; what nobody can say is not among it."""
     known: dict[str, float | None] = {
-        "Drift": {DRIFT: 1, NO_DRIFT: 0}.get(drift.verdict),
+        # Without a baseline there will never be a drift: an alarm of the release before must end.
+        "Drift": {DRIFT: 1, NO_DRIFT: 0, NO_BASELINE: 0}.get(drift.verdict),
         "PopulationStabilityIndex": drift.psi,
         "AcceptRate": summary["accept_rate"],
         "CheckedRecords": len(capture),

@@ -137,7 +137,8 @@ def test_the_report_lies_beside_its_figures_and_the_latest_can_be_found(check):
     assert check.s3.head_object(Bucket=BUCKET, Key=key)["ContentType"] == "text/html; charset=utf-8"
     summary = json.loads(check.text(report.replace("report.html", "summary.json")))
     assert (summary["verdict"], summary["release"], summary["threshold"]) == ("drift", RELEASE, 0.9291)
-    assert check.latest() == {**summary, "report": report, "drifting": True, "serving_since": None}
+    note = {"report": report, "drifting": True, "serving_since": None, "retraining_refused": False}
+    assert check.latest() == summary | note
 
 
 def test_drift_that_goes_on_is_told_once(check):
@@ -190,16 +191,36 @@ def test_what_could_not_be_told_is_told_by_the_next_check(check, monkeypatch):
     assert len(check.messages()) == 1
 
 
-def test_a_retraining_that_cannot_be_started_is_an_error_and_people_are_told_once(check, monkeypatch, printed_metrics):
+def test_a_retraining_that_cannot_be_started_is_an_error_until_it_can_be_and_people_are_told_once(
+    check, monkeypatch, printed_metrics
+):
+    with monkeypatch.context() as patch:
+        gone = "arn:aws:states:us-east-1:123456789012:stateMachine:gone"
+        patch.setattr(check.function, "RETRAINING_STATE_MACHINE_ARN", gone)
+        check.capture("blurred")
+        for _ in range(2):
+            with pytest.raises(check.function.states.exceptions.StateMachineDoesNotExist):
+                check.run()
+            assert check.latest()["drifting"] is True
+        check.capture("blurred", 20)
+        assert check.run()["verdict"] == "too_little_data"
     check.capture("blurred")
-    gone = "arn:aws:states:us-east-1:123456789012:stateMachine:gone"
-    monkeypatch.setattr(check.function, "RETRAINING_STATE_MACHINE_ARN", gone)
-    with pytest.raises(check.function.states.exceptions.StateMachineDoesNotExist):
-        check.run()
-    assert check.latest()["drifting"] is True
-    assert not check.run()["told"]
-    assert len(check.messages()) == 1
-    assert [line["Drift"] for line in printed_metrics()] == [1, 1]
+    outcome = check.run()
+    assert (outcome["told"], bool(outcome["retraining"])) == (False, True)
+    assert check.run()["retraining"] is None
+    assert len(check.executions()) == len(check.messages()) == 1
+    assert [line.get("Drift") for line in printed_metrics()] == [1, 1, None, 1, 1]
+
+
+def test_a_drift_that_is_over_starts_no_retraining_that_was_refused(check, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(check.function, "RETRAINING_STATE_MACHINE_ARN", "arn:aws:states:us-east-1:1:stateMachine:gone")
+        check.capture("blurred")
+        with pytest.raises(check.function.states.exceptions.ClientError):
+            check.run()
+    check.capture("test")
+    assert check.run()["retraining"] is None
+    assert check.latest()["retraining_refused"] is False
 
 
 def test_damaged_lines_are_named_beside_the_report(check):
@@ -247,7 +268,8 @@ def test_a_release_without_a_baseline_is_reported_all_the_same(check, printed_me
     check.capture("blurred")
     assert check.run(baseline=None)["verdict"] == "no_baseline"
     [metric] = printed_metrics()
-    assert METRICS & metric.keys() == {"AcceptRate", "CheckedRecords", "DamagedRecords"}
+    assert METRICS & metric.keys() == {"AcceptRate", "CheckedRecords", "DamagedRecords", "Drift"}
+    assert metric["Drift"] == 0  # the alarm of a release before it ends
     assert check.messages() == []
 
 

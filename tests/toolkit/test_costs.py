@@ -31,9 +31,18 @@ def account(**changes):
     services = {
         "sagemaker": Service(
             {
-                "list_endpoints": [{"Endpoints": [{"EndpointName": "scones-dev"}]}],
-                "list_training_jobs": [{"TrainingJobSummaries": [{"TrainingJobName": "scones-dev-1"}]}],
-                "list_transform_jobs": [{"TransformJobSummaries": []}],
+                "list_endpoints": [
+                    {"Endpoints": [{"EndpointName": "scones-dev"}, {"EndpointName": "scones-development"}]}
+                ],
+                "list_training_jobs": [
+                    {
+                        "TrainingJobSummaries": [
+                            {"TrainingJobName": "scones-dev-1"},
+                            {"TrainingJobName": "old-scones-dev"},
+                        ]
+                    }
+                ],
+                "list_transform_jobs": [{"TransformJobSummaries": [{"TransformJobName": "another-scones-dev-1"}]}],
             },
             describe_endpoint={
                 "EndpointConfigName": "c",

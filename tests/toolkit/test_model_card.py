@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from botocore.exceptions import ClientError
 from PIL import Image
 
 from model_quality.measures import Evaluation, Prediction
@@ -172,6 +173,15 @@ def test_four_classes_have_a_row_and_a_column_each():
     text = card(Facts(staged, facts().model, measured, release_of(staged, facts().model, measured, None)))
     assert "| truck | 0.500 (95 %: 0.095 to 0.905) | 0 | 0 | 1 | 1 |" in text
     assert "| `wrong.png` | truck | automobile | 0.600 |" in text
+
+
+def test_images_that_may_not_be_read_are_an_error_that_says_that_the_release_is_recorded(environment, monkeypatch):
+    def refuse(**_):
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetObject")
+
+    monkeypatch.setattr(Environment, "client", lambda *_: SimpleNamespace(get_object=refuse))
+    with pytest.raises(ModelCardError, match=r"is recorded, but .*AccessDenied.*s3:GetObject"):
+        model_card.write(environment, facts())
 
 
 def test_a_name_with_a_bar_keeps_its_cell():

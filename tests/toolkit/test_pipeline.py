@@ -152,6 +152,9 @@ def test_what_a_person_has_confirmed_reaches_the_checks(job):
     assert job.checked == [{"new_data": True, "new_classes": False}]
 
 
+JOB = "20261121-101500-abc1234"
+
+
 @pytest.fixture
 def logs(monkeypatch):
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -161,8 +164,13 @@ def logs(monkeypatch):
     with mock_aws():
         client = boto3.client("logs")
         client.create_log_group(logGroupName="/aws/sagemaker/TrainingJobs")
-        for stream in ("scones-1/algo-1", "others-1/algo-1"):
+        for stream in (f"scones-{JOB}/algo-1", f"scones-2-{JOB}/algo-1"):
             client.create_log_stream(logGroupName="/aws/sagemaker/TrainingJobs", logStreamName=stream)
+        container = {"Image": "image", "ModelDataUrl": "s3://vehicles/model.tar.gz"}
+        for model in (f"scones-{JOB}-candidate", f"scones-{JOB}-serving", f"scones-2-{JOB}-serving", f"scones-{JOB}"):
+            boto3.client("sagemaker").create_model(
+                ModelName=model, ExecutionRoleArn="arn:aws:iam::123456789012:role/train", PrimaryContainer=container
+            )
         yield client
 
 
@@ -243,7 +251,9 @@ def test_destroying_an_account_leaves_the_logs_of_others_and_the_record(terrafor
     destroy(Environment("dev"), lambda plan: None)
     assert terraform.calls == ["init", "package", "plan destroy", "apply"]
     streams = logs.describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
-    assert [stream["logStreamName"] for stream in streams] == ["others-1/algo-1"]
+    assert [stream["logStreamName"] for stream in streams] == [f"scones-2-{JOB}/algo-1"]
+    models = boto3.client("sagemaker").list_models()["Models"]
+    assert {model["ModelName"] for model in models} == {f"scones-2-{JOB}-serving", f"scones-{JOB}"}
     assert Environment("dev").releases_file.exists()
     assert (Environment("dev").terraform_directory / "model_cards").exists()
 

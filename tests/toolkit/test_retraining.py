@@ -3,7 +3,7 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from toolkit import retraining
 from toolkit.hyperparameters import HyperparameterError
@@ -93,7 +93,12 @@ def test_hyperparameters_are_sent_as_the_container_reads_them(run, algorithm, se
 
 
 @pytest.mark.parametrize(
-    ("hyperparameter", "error"), [("epochs", TrainingSettingsError), ("epochs=many", HyperparameterError)]
+    ("hyperparameter", "error"),
+    [
+        ("epochs", TrainingSettingsError),
+        ("epochs=many", HyperparameterError),
+        ("classes=motorcycle,bicycle", TrainingSettingsError),
+    ],
 )
 def test_nonsense_starts_nothing(run, hyperparameter, error):
     states = States()
@@ -132,3 +137,20 @@ def test_no_machine_is_an_error(run, monkeypatch):
     monkeypatch.setattr(states, "start_execution", Mock(side_effect=refusal))
     with pytest.raises(RetrainingFailedError, match=r"cannot be started.*invoke apply"):
         run(states)
+
+
+@pytest.mark.parametrize("failing", ["describe_execution", "stop_execution"])
+def test_an_execution_that_cannot_be_reached_any_more_is_named(run, monkeypatch, failing):
+    states = States()
+    lost = Mock(side_effect=EndpointConnectionError(endpoint_url="https://states"))
+    monkeypatch.setattr(retraining.time, "sleep", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(states, failing, lost)
+    with pytest.raises(RetrainingFailedError, match=r"may still run.*arn:execution"):
+        run(states)
+
+
+def test_a_history_that_may_not_be_read_is_only_not_shown(run, monkeypatch):
+    states = States(status="SUCCEEDED", output=json.dumps({"message": MESSAGE}))
+    refusal = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetExecutionHistory")
+    monkeypatch.setattr(states, "get_execution_history", Mock(side_effect=refusal))
+    assert run(states) == MESSAGE

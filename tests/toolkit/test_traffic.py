@@ -221,6 +221,7 @@ def test_blur_and_dark_change_the_picture():
         {"drift": "fog"},
         {"drift": "swap"},
         {"drift": "swap", "mix": {"bicycle": 0.5, "motorcycle": 0.5}},
+        {"drift": "swap", "mix": {"bicycle": 0.4, "motorcycle": 0.2, "truck": 0.4}},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings):

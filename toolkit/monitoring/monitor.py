@@ -143,7 +143,7 @@ def watch(
         out: the folder that is written; default: `build/monitor/<moment>`.
 
     Raises:
-        WindowEmptyError: the window ends before it begins.
+        WindowEmptyError: the window ends before it begins, or before the release served.
         ServiceMissingError: no `capture` is named, and nothing serves.
         CaptureUnreadableError: the captured data cannot be listed.
         ReportNotWritableError: the folder cannot be written.
@@ -163,6 +163,11 @@ def watch(
         capture = f"s3://{service.bucket}/{DATA_CAPTURE}/{service.endpoint_name}/"
         release_id = service.release["id"]
         window = since_it_serves(window, release_id, last_check.read(s3, service.bucket, REPORTS))
+        if window.since is not None and window.since >= (until or now):
+            raise WindowEmptyError(
+                f"{release_id} serves since {window.since:%Y-%m-%d %H:%M} UTC, and in this window another release did.",
+                "Name the captured data with --capture to look at it all the same.",
+            )
     watched = Watched.read(environment, release_id)
     return monitor(
         capture,

@@ -210,8 +210,8 @@ resource "aws_cloudwatch_metric_alarm" "low_confidence" {
   }
 }
 
-# The check sends 1 or 0, and nothing where it could not tell. It has sent people its report already: the alarm lasts as
-# long as the drift does.
+# The check sends 1 or 0, and nothing where it has too little data to tell. It has sent people its report already: the
+# alarm shows how long the drift lasts.
 resource "aws_cloudwatch_metric_alarm" "drift" {
   count = var.drift_function == null ? 0 : 1
 

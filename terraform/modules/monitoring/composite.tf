@@ -1,4 +1,5 @@
-# The only alarm that notifies: once for all that go off together, and it names them.
+# The only alarm that notifies: once for all that go off together, and it names them. Not of drift, of which the check
+# has told people: it may last for weeks, and what goes off while this alarm rings is not told again.
 
 locals {
   alarm_names = sort(concat(
@@ -6,7 +7,6 @@ locals {
     values(aws_cloudwatch_metric_alarm.failures)[*].alarm_name,
     values(aws_cloudwatch_metric_alarm.slow_function)[*].alarm_name,
     [aws_cloudwatch_metric_alarm.low_confidence.alarm_name],
-    aws_cloudwatch_metric_alarm.drift[*].alarm_name,
     aws_cloudwatch_metric_alarm.no_requests[*].alarm_name,
     var.endpoint_alarm_names,
   ))

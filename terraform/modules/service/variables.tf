@@ -221,13 +221,13 @@ variable "retraining" {
   nullable = false
 
   validation {
-    condition     = !var.retraining.on_drift || var.drift_check != null
-    error_message = "retraining.on_drift needs a drift_check: nobody else notices one."
+    condition     = !var.retraining.on_drift || (var.drift_check != null && var.endpoint.serverless == null)
+    error_message = "retraining.on_drift needs a drift_check and an endpoint with instances, whose requests are captured: nobody else notices a drift."
   }
 
   validation {
-    condition     = var.retraining.train_hours >= 1 && var.retraining.train_hours <= 120
-    error_message = "retraining.train_hours must be from 1 to 120, which is SageMaker's usual limit."
+    condition     = var.retraining.train_hours >= 1 && var.retraining.train_hours <= 120 && floor(var.retraining.train_hours * 3600) == var.retraining.train_hours * 3600
+    error_message = "retraining.train_hours must be from 1 to 120, which is SageMaker's usual limit, and a whole number of seconds."
   }
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model_quality import last_check
 from model_quality.capture import Window
 from model_quality.drift import Baseline
 from model_quality.measures import Rate
@@ -200,6 +201,22 @@ def test_by_default_the_endpoints_last_day_is_watched_as_far_as_the_release_serv
     assert source == "s3://scones/data_capture/scones-local/"
     assert datetime.now(UTC) - window.since == pytest.approx(hours * HOUR, abs=timedelta(seconds=5))
     assert (seen["s3"], seen["region"], seen["release"], seen["threshold"]) == (s3, "eu-west-1", "r1", 0.9)
+
+
+def test_a_window_in_which_another_release_served_is_an_error(tmp_path, monkeypatch):
+    service = SimpleNamespace(bucket="scones", endpoint_name="scones-local", release={"id": "r1"})
+    monkeypatch.setattr(monitoring, "Infrastructure", lambda environment: SimpleNamespace(service=lambda: service))
+    s3 = Reports({"release": "r1", "serving_since": "2026-11-20T10:00:00+00:00"})
+    watched = environment(tmp_path, RELEASE)
+    watched.activate, watched.client, watched.is_local = (lambda: None), {"s3": s3}.__getitem__, True
+    with pytest.raises(WindowEmptyError, match=r"r1 serves since 2026-11-20 10:00 UTC.*--capture"):
+        watch(watched, since=datetime(2026, 11, 1, tzinfo=UTC), until=datetime(2026, 11, 2, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("since", ["2026-11-20T10:00:00", "yesterday", 7])
+def test_a_last_check_that_cannot_be_used_is_none(since):
+    s3 = Reports({"release": "r1", "serving_since": since})
+    assert last_check.read(s3, "scones", "reports/") == {}
 
 
 def test_a_window_that_ends_before_it_begins_is_an_error(tmp_path):

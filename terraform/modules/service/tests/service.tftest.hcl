@@ -278,6 +278,16 @@ run "drift_that_nobody_looks_for_starts_nothing" {
   expect_failures = [var.retraining]
 }
 
+run "part_of_a_second_is_refused" {
+  command = plan
+
+  variables {
+    retraining = { train_hours = 1.333 }
+  }
+
+  expect_failures = [var.retraining]
+}
+
 run "window_of_a_year_is_refused" {
   command = plan
 
