@@ -20,14 +20,13 @@ from toolkit.errors import ToolkitError
 from toolkit.local_cloud.sagemaker import model_server
 from toolkit.local_cloud.sagemaker.container_image import MODEL_PROGRAM, python_of
 from toolkit.staging import staged_files
+from toolkit.training_request import PROGRAM_ENVIRONMENT
 
 _IMAGE = "pytorch-training"
 _TRAINING_SECONDS = 1800
 _START_SECONDS = 60
 _REQUEST_SECONDS = 60
 _POLL_SECONDS = 0.01
-# What toolkit/training_request.py gives to a training job.
-_TRAINING_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 
 
 class ModelProgramError(ToolkitError):
@@ -78,7 +77,7 @@ def train(dataset: Dataset, channels: Path, artifact: Path, **hyperparameters: o
     places = {f"SM_CHANNEL_{name.upper()}": channels / "train" for name in ("train", "validation")}
     places |= {f"SM_CHANNEL_{name.upper()}_LST": channels / f"{name}_lst" for name in ("train", "validation")}
     places |= {"SM_MODEL_DIR": artifact, "SM_OUTPUT_DIR": artifact.parent / "output"}
-    environment = {**_own_environment(), **_TRAINING_ENVIRONMENT, **{key: str(path) for key, path in places.items()}}
+    environment = {**_own_environment(), **PROGRAM_ENVIRONMENT, **{key: str(path) for key, path in places.items()}}
     began, cpu_began = time.monotonic(), _cpu_seconds_of_children()
     try:
         ended = subprocess.run(

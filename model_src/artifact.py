@@ -53,6 +53,7 @@ def describe(settings: Hyperparameters, outcome: Outcome) -> dict[str, Any]:
     by_class = [float(row[label] / row.sum()) if row.any() else None for label, row in enumerate(confusion)]
     return {
         "architecture": ARCHITECTURE,
+        "start": "ImageNet weights" if settings.use_pretrained_model else "random weights",
         "classes": list(settings.classes),
         "image_shape": f"3,{settings.image_shape},{settings.image_shape}",
         "preprocessing": {

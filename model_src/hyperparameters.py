@@ -49,7 +49,7 @@ def choice(*options: str) -> Callable[[str], str]:
 
 def truth(text: str) -> bool:
     """Read 1, 0, true or false in any case."""
-    return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+    return TRUTHS[text.lower()]
 
 
 def view(text: str) -> int:

@@ -56,6 +56,8 @@ def decode(body: bytes) -> Image.Image:
             if width * height > MAX_PIXELS:
                 raise ImageTooLarge(f"The image has {width} x {height} pixels; at most {MAX_PIXELS} are accepted.")
             upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # Pillow would clip these to white
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             if upright.has_transparency_data:
                 upright = upright.convert("RGBA")
                 white = Image.new("RGBA", upright.size, "white")
@@ -65,7 +67,9 @@ def decode(body: bytes) -> Image.Image:
         raise ImageTooLarge(f"The image has too many pixels; at most {MAX_PIXELS} are accepted.") from error
     except UnidentifiedImageError as error:  # its message shows a memory address
         raise ImageUnreadable("The body is not a readable PNG or JPEG image: unknown format") from error
-    except (OSError, SyntaxError, EOFError) as error:
+    except ImageTooLarge:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes: OSError, SyntaxError, struct.error …
         raise ImageUnreadable(f"The body is not a readable PNG or JPEG image: {error}") from error
 
 

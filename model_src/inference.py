@@ -85,8 +85,12 @@ def model_fn(model_dir: str) -> Classifier:
     return classifier
 
 
-def input_fn(body: bytes | bytearray, content_type: str) -> Image.Image | Iterator[Image.Image]:
+def input_fn(body: bytes | bytearray | str, content_type: str) -> Image.Image | Iterator[Image.Image]:
     """Decode a request: one image, or a batch of them, each decoded when it is taken, so that only one is in memory.
+
+    Args:
+        body: of the request; SageMaker's inference toolkit has decoded JSON to text.
+        content_type: of the request.
 
     Raises:
         UnsupportedContentType: neither one of `IMAGE_TYPES` nor JSON.
@@ -94,6 +98,8 @@ def input_fn(body: bytes | bytearray, content_type: str) -> Image.Image | Iterat
         ImageUnreadable: the same.
         BatchMalformed: the batch is no JSON array of 1 to `MAX_BATCH` texts.
     """
+    if isinstance(body, str):
+        body = body.encode()
     if media_type(content_type) == JSON:
         return decoded(batch(bytes(body)))
     if media_type(content_type) not in IMAGE_TYPES:
@@ -126,11 +132,13 @@ def decoded(texts: Sequence[str]) -> Iterator[Image.Image]:
     """Decode the images of a batch, one by one."""
     for index, text in enumerate(texts):
         try:
-            yield images.decode(base64.b64decode(text, validate=True))
-        except (ImageTooLarge, ImageUnreadable) as error:
-            raise type(error)(f"Image {index}: {error}") from error
+            content = base64.b64decode(text, validate=True)
         except ValueError as error:
             raise ImageUnreadable(f"Image {index}: the text is not base64: {error}.") from error
+        try:
+            yield images.decode(content)
+        except (ImageTooLarge, ImageUnreadable) as error:
+            raise type(error)(f"Image {index}: {error}") from error
 
 
 def predict_fn(data: Image.Image | Iterator[Image.Image], model: Classifier) -> Probabilities | list[Probabilities]:

@@ -25,7 +25,7 @@ def of(description: dict[str, Any]) -> str:
     lines = [
         f"# Model card: {', '.join(classes)}",
         "",
-        f"An image classifier: {description['architecture']}, fine-tuned from ImageNet weights. It answers with one",
+        f"An image classifier: {description['architecture']}, trained from {description['start']}. It answers with one",
         "calibrated probability for each class.",
         "",
         "## Data",

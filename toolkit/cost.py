@@ -37,7 +37,7 @@ class Bill:
 
 
 def estimate(settings: TrainingSettings, region: str) -> str:
-    """Say in a few words what a job will probably cost, and what it may cost at most."""
+    """Say in a few words what a job costs that takes as long as training.toml expects, and what it may cost at most."""
     instance_type, prices = settings.instance_type, settings.prices
     expected = prices.usd(instance_type, settings.expected_seconds, region)
     most = prices.usd(instance_type, settings.maximum_seconds, region)

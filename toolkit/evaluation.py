@@ -59,7 +59,7 @@ def _temporary_model(environment: Environment, foundation: Foundation, model: Tr
             "SAGEMAKER_PROGRAM": "inference.py",
             "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
         }
-    name = f"{model.job_name}-evaluation"
+    name = f"{model.job_name}-evaluate"  # 63 characters at most
     network: dict[str, Any] = {}
     if foundation.network is not None:
         network["VpcConfig"] = {

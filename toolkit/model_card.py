@@ -154,7 +154,9 @@ def _training(facts: Facts) -> list[str]:
         f"- artifact: {model.model_data_url}, SHA-256 `{model.model_sha256}`",
     ]
     if "weights_sha256" in properties:
-        lines.append(f"- weights: SHA-256 `{properties['weights_sha256']}`: the same for the same data, code and seed")
+        lines.append(
+            f"- weights: SHA-256 `{properties['weights_sha256']}`: the same for the same data, code, seed and machine"
+        )
     if "epoch" in properties:
         lines.append(f"- seed {properties.get('seed')}, epoch {properties['epoch']} kept")
     skipped = ("classes", "dataset_sha256")
@@ -248,7 +250,7 @@ def _limits(facts: Facts) -> list[str]:
             f"- {facts.evaluation.test_images} test images leave {100 * (high - low):.0f} points of doubt about the "
             "accuracy: two releases within that are not told apart by it."
         )
-    if facts.staged.source.startswith("cifar"):
+    if "cifar" in facts.staged.source:
         lines.append("- CIFAR's splits share near-duplicates, and one or two in a hundred of its labels are wrong.")
     return lines
 

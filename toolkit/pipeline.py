@@ -19,7 +19,7 @@ from toolkit.evaluation import EvaluationFailedError, evaluate
 from toolkit.infrastructure import Foundation, Infrastructure
 from toolkit.plan import Plan
 from toolkit.progress import console
-from toolkit.releases import ReleaseRecord, release_of
+from toolkit.releases import ReleaseRecord, release_of, source_revision
 from toolkit.staging import StagedDataset
 from toolkit.training import new_job_name, train
 from toolkit.training_settings import TrainingSettings
@@ -113,6 +113,7 @@ def train_release(
         "Estimated cost in an account (the embedded AWS bills nothing)" if environment.is_local else "Estimated cost"
     )
     console.print(f"{where}: {cost.estimate(settings, region)}", highlight=False)
+    revision = source_revision()  # of the code that is sent: it may change during the job
     model = train(environment, foundation, staged, job_name, settings)
     console.print(str(model.bill), highlight=False)
     evaluation = evaluate(environment, foundation, staged, model)
@@ -120,7 +121,12 @@ def train_release(
         baseline = baseline_of(environment.client("s3"), staged.bucket, model.properties)
     except AnswersUnusableError as error:
         raise EvaluationFailedError(str(error), "Train again. Nothing is recorded.") from error
-    release = release_of(staged, model, evaluation, baseline)
+    if StagedDataset.read(environment.client("s3"), staged.bucket) != staged:
+        raise EvaluationFailedError(
+            "Another dataset was staged while this one was learnt from and measured.",
+            "Train again. Nothing is recorded.",
+        )
+    release = release_of(staged, model, evaluation, baseline, revision)
     record.with_release(release).write(environment.releases_file)
     model_card.write(environment, model_card.Facts(staged, model, evaluation, release))
     return release, evaluation
@@ -207,7 +213,7 @@ def destroy(environment: Environment, approve: Callable[[Plan], None]) -> None:
 def _delete_evaluation_models(environment: Environment, name: str) -> None:
     """Delete what an evaluation or a retraining that was stopped could not delete itself."""
     sagemaker = environment.client("sagemaker")
-    of_evaluation = re.compile(f"{_job(name)}-(candidate|evaluation|serving)")
+    of_evaluation = re.compile(f"{_job(name)}-(candidate|evaluate|serving)")
     pages = sagemaker.get_paginator("list_models").paginate(NameContains=name)
     for model in [model["ModelName"] for page in pages for model in page["Models"]]:
         if of_evaluation.fullmatch(model):

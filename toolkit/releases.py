@@ -111,9 +111,9 @@ class ReleaseRecord:
 
 
 def release_of(
-    staged: StagedDataset, model: TrainedModel, evaluation: Evaluation, baseline: Baseline | None
+    staged: StagedDataset, model: TrainedModel, evaluation: Evaluation, baseline: Baseline | None, revision: str
 ) -> Release:
-    """Put together what is known of a model."""
+    """Put together what is known of a model; `revision` is the `source_revision` that it was trained with."""
     return Release(
         model_data_url=model.model_data_url,
         model_sha256=model.model_sha256,
@@ -126,7 +126,7 @@ def release_of(
         test_images=evaluation.test_images,
         comparable=staged.comparable,
         dataset_sha256=staged.dataset_sha256,
-        source_revision=source_revision(),
+        source_revision=revision,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         baseline=baseline.to_record() if baseline else None,
     )

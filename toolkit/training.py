@@ -6,11 +6,12 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.progress import Progress, TaskID
 
 from model_quality.artifact import Artifact, ArtifactUnreadableError
@@ -95,11 +96,20 @@ def train(
     from sagemaker.core.utils.logs import MultiLogStreamHandler
 
     _quieten_sdk()
+    request = training_request(environment, foundation, staged, job_name, settings)
     try:
-        job = TrainingJob.create(**training_request(environment, foundation, staged, job_name, settings))
-    except Exception as error:
+        job = TrainingJob.create(**request)
+    except (Exception, KeyboardInterrupt) as error:
+        # The SDK describes the job that it has started: it may run although this failed.
+        with suppress(Exception):
+            environment.client("sagemaker").stop_training_job(TrainingJobName=job_name)
+        if isinstance(error, KeyboardInterrupt):
+            raise TrainingStoppedError(
+                f"The training job {job_name} was stopped as it began; nothing is recorded.",
+                "Run `invoke train` to start another.",
+            ) from None
         raise TrainingFailedError(
-            f"The training job cannot be started: {error}", "Correct it and train again."
+            f"The training job {job_name} cannot be started: {error}", "Correct it and train again."
         ) from error
 
     log = MultiLogStreamHandler(_LOG_GROUP, job_name, expected_stream_count=1)
@@ -124,7 +134,8 @@ def _stopping_on_interrupt(job: Any) -> Iterator[None]:
     try:
         yield
     except Exception:
-        job.stop()
+        with suppress(Exception):  # it has ended meanwhile, or cannot be reached: what went wrong first says more
+            job.stop()
         raise
     except KeyboardInterrupt:
         console.print("Stopping the training job ...")
@@ -140,9 +151,11 @@ def _stopping_on_interrupt(job: Any) -> Iterator[None]:
 
 
 def _show_log(log: Any, progress: Progress, task: TaskID) -> None:
-    if not log.ready():
+    try:
+        events = list(log.get_latest_log_events()) if log.ready() else []
+    except (ClientError, BotoCoreError):  # only shown
         return
-    for _, event in log.get_latest_log_events():
+    for _, event in events:
         message = event["message"].rstrip()
         progress.console.print(f"  {message}", markup=False, highlight=False, style="dim")
         if found := _EPOCH.search(message):

@@ -22,7 +22,7 @@ _METRICS = {
 }
 # glibc gives large blocks back to the kernel as soon as they are free, and training asks for the same ones again at
 # every step: kept, they save a fifth of the time (mallopt(3)).
-_PROGRAM_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+PROGRAM_ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 
 
 def training_request(
@@ -40,7 +40,7 @@ def training_request(
             "pytorch", region, _TRAINING_VERSION, instance_type=settings.instance_type, image_scope="training"
         )
         algorithm["metric_definitions"] = [shapes.MetricDefinition(name=key, regex=_METRICS[key]) for key in _METRICS]
-        program["environment"] = _PROGRAM_ENVIRONMENT
+        program["environment"] = PROGRAM_ENVIRONMENT
         parameters |= {
             "sagemaker_program": "train.py",
             "sagemaker_submit_directory": _upload_program(environment, foundation),

@@ -50,7 +50,7 @@ def test_the_release_says_what_serves(summary):
 
     assert release["accuracy"] == pytest.approx(summary["accuracy"], abs=1e-4)
     assert release["classes"] == ["bicycle", "motorcycle"]
-    assert 0.5 <= release["threshold"] <= 0.999
+    assert 0.5 <= release["threshold"] <= 1
     assert release["model_data_url"].endswith("/output/model.tar.gz")
     assert release["id"].endswith(release["model_sha256"][:7])
 

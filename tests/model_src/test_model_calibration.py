@@ -61,8 +61,10 @@ def test_counted_errors_are_not_overruled_by_confidence() -> None:
 
 
 def test_the_threshold_stays_within_bounds() -> None:
-    right = np.array([[0.9999, 0.0001]] * 10)
-    assert calibration.choose_threshold(right, np.ones(10, np.int64), 0.01) == calibration.HIGHEST_THRESHOLD
+    sure = np.array([[0.9995, 0.0005]] * 1000)
+    labels = np.array([1] * 5 + [0] * 995)
+    assert calibration.choose_threshold(sure, labels, 0.001) == 1
+    assert calibration.choose_threshold(sure, labels, 0.005) == 0.9995
     four = np.array([[0.4, 0.2, 0.2, 0.2]] * 10)
     assert calibration.choose_threshold(four, np.zeros(10, np.int64), 0.5) >= calibration.LOWEST_THRESHOLD
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Callable
@@ -41,6 +42,22 @@ def test_transparency_becomes_white(encoded: Encode) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16"])
 def test_other_color_modes_become_rgb(encoded: Encode, mode: str) -> None:
     assert images.decode(encoded(Image.new(mode, (5, 4)))).mode == "RGB"
+
+
+def test_sixteen_bits_become_eight(encoded: Encode) -> None:
+    deep = Image.fromarray(np.full((4, 4), 77 * 257, np.uint16))
+    assert images.decode(encoded(deep)).getpixel((0, 0)) == (77, 77, 77)
+
+
+def test_whatever_is_damaged_is_refused_by_name(encoded: Encode) -> None:
+    dice = np.random.default_rng(1)
+    for kind in ("PNG", "JPEG"):
+        whole = np.frombuffer(encoded(Image.effect_noise((24, 24), 90), kind), np.uint8)
+        for _ in range(400):
+            damaged = whole.copy()
+            damaged[dice.integers(0, len(whole), 4)] = dice.integers(0, 256, 4)
+            with contextlib.suppress(ImageTooLarge, ImageUnreadable):
+                images.decode(damaged.tobytes())
 
 
 def test_a_cameras_rotation_is_applied(encoded: Encode) -> None:

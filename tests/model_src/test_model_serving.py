@@ -19,7 +19,8 @@ from PIL import Image
 
 from tests.model_src.conftest import Container
 
-# Calls the four functions as the container does, for each request on standard input: content type, body, accept.
+# Calls the four functions as the container does, for each request on standard input: content type, body, accept. JSON
+# comes as text: https://github.com/aws/sagemaker-inference-toolkit, transformer.py.
 DRIVER = """
 import base64, json, sys
 sys.path.insert(0, sys.argv[1] + "/code")
@@ -27,8 +28,9 @@ import inference
 model = inference.model_fn(sys.argv[1])
 for line in sys.stdin:
     kind, body, accept = json.loads(line)
+    body = base64.b64decode(body)
     try:
-        data = inference.input_fn(base64.b64decode(body), kind)
+        data = inference.input_fn(body.decode() if kind == "application/json" and body.isascii() else body, kind)
         print(json.dumps([None, inference.output_fn(inference.predict_fn(data, model), accept)]))
     except ValueError as error:
         print(json.dumps([type(error).__name__, str(error)]))

@@ -15,7 +15,7 @@ from toolkit.infrastructure import Foundation
 
 FOUNDATION = Foundation("vehicles", "arn:aws:kms:us-east-1:123456789012:key/1", "scones", "arn:aws:iam::1:role/train")
 MODEL = dataclasses.replace(trained_model.MODEL, job_name="job")
-NAME = "job-evaluation"
+NAME = "job-evaluate"
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ PROPERTIES = {
 def facts(measured: Evaluation | None = None, **changes: object) -> Facts:
     model = dataclasses.replace(MODEL, properties=PROPERTIES, **changes)
     measured = measured or evaluation(right=194, wrong=6, confidence=0.95)
-    return Facts(STAGED, model, measured, release_of(STAGED, model, measured, None))
+    return Facts(STAGED, model, measured, release_of(STAGED, model, measured, None, "abc1234"))
 
 
 def card(known: Facts, picture: str | None = "r-mistakes.png") -> str:
@@ -153,7 +153,7 @@ def test_the_limits_follow_from_the_data():
 def test_of_the_built_in_algorithm_nothing_is_said_that_is_not_known():
     model = dataclasses.replace(MODEL, algorithm="image-classification", properties={})
     measured = evaluation(right=190, wrong=10)
-    text = card(Facts(STAGED, model, measured, release_of(STAGED, model, measured, None)))
+    text = card(Facts(STAGED, model, measured, release_of(STAGED, model, measured, None, "abc1234")))
     assert "not known; this artifact's confidences are not calibrated" in text
     assert "The default: this artifact carries no threshold of its own." in text
     assert "0.93 (this release)" in text
@@ -170,7 +170,7 @@ def test_four_classes_have_a_row_and_a_column_each():
         for label in range(4)
     )
     measured = Evaluation((*predictions, Prediction("wrong.png", 3, (0.1, 0.1, 0.6, 0.2))), classes=4)
-    text = card(Facts(staged, facts().model, measured, release_of(staged, facts().model, measured, None)))
+    text = card(Facts(staged, facts().model, measured, release_of(staged, facts().model, measured, None, "abc1234")))
     assert "| truck | 0.500 (95 %: 0.095 to 0.905) | 0 | 0 | 1 | 1 |" in text
     assert "| `wrong.png` | truck | automobile | 0.600 |" in text
 

@@ -1,5 +1,6 @@
 """The steps, with a Terraform that only remembers what it was asked for."""
 
+import dataclasses
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,8 @@ def job(terraform, monkeypatch):
     monkeypatch.setattr(
         Environment, "client", lambda *_: SimpleNamespace(meta=SimpleNamespace(region_name="us-east-1"))
     )
+    monkeypatch.setattr(pipeline.StagedDataset, "read", lambda *_: fake.staged)
+    fake.staged = STAGED
     return fake
 
 
@@ -128,6 +131,29 @@ def test_a_model_that_cannot_be_measured_is_not_recorded(job):
         train_release(Environment("local"), FOUNDATION, STAGED, load())
     assert not Environment("local").releases_file.exists()
     assert job.cards == []
+
+
+def test_a_dataset_that_was_replaced_meanwhile_makes_no_release(job):
+    def stage():
+        job.staged = dataclasses.replace(STAGED, dataset_sha256="other")
+        return MODEL
+
+    job.train = stage
+    with pytest.raises(EvaluationFailedError, match="Another dataset was staged"):
+        train_release(Environment("local"), FOUNDATION, STAGED, load())
+    assert not Environment("local").releases_file.exists()
+
+
+def test_the_revision_is_that_of_the_code_that_was_sent(job, monkeypatch):
+    revision = ["sent"]
+    monkeypatch.setattr(pipeline, "source_revision", lambda: revision[0])
+
+    def commit():
+        revision[0] = "later"
+        return MODEL
+
+    job.train = commit
+    assert train_release(Environment("local"), FOUNDATION, STAGED, load())[0].source_revision == "sent"
 
 
 def test_a_record_that_cannot_be_read_costs_no_training_job(job):

@@ -26,7 +26,7 @@ EVALUATION = evaluation(right=198, wrong=2)
 
 def made(day: int) -> Release:
     return dataclasses.replace(
-        release_of(STAGED, MODEL, EVALUATION, None), trained_at=f"2026-11-{day:02}T10:15:00+00:00"
+        release_of(STAGED, MODEL, EVALUATION, None, "abc1234"), trained_at=f"2026-11-{day:02}T10:15:00+00:00"
     )
 
 
@@ -43,20 +43,20 @@ def days_of(record: ReleaseRecord) -> list[int]:
 
 def test_the_identifier_is_the_time_and_the_artifacts_hash():
     assert made(21).identifier == "20261121-101500-abcdef1"
-    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{7}", release_of(STAGED, MODEL, EVALUATION, None).identifier)
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{7}", release_of(STAGED, MODEL, EVALUATION, None, "abc1234").identifier)
 
 
 def test_a_release_holds_what_is_known_of_its_model():
-    release = release_of(STAGED, MODEL, EVALUATION, None)
+    release = release_of(STAGED, MODEL, EVALUATION, None, "abc1234")
     assert (release.accuracy, release.test_images, release.threshold) == (0.99, 200, 0.9123)
     assert (release.classes, release.image_shape) == (STAGED.classes, STAGED.image_shape)
     assert (release.dataset_sha256, release.comparable) == (STAGED.dataset_sha256, True)
-    assert release.source_revision == source_revision()
+    assert release.source_revision == "abc1234"
 
 
 def test_an_artifact_without_a_calibrated_threshold_gets_the_default():
     model = dataclasses.replace(MODEL, algorithm="image-classification", properties={})
-    assert release_of(STAGED, model, EVALUATION, None).threshold == 0.93
+    assert release_of(STAGED, model, EVALUATION, None, "abc1234").threshold == 0.93
 
 
 def test_an_absent_file_is_an_empty_record(tmp_path):

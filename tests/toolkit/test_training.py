@@ -2,11 +2,14 @@ import io
 import os
 import tarfile
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from sagemaker.core.resources import TrainingJob
+from sagemaker.core.utils.logs import MultiLogStreamHandler
 
 from tests.trained_model import STAGED
 from toolkit.cost import Bill
@@ -37,6 +40,20 @@ def test_what_sagemaker_refuses_is_told(environment, monkeypatch):
     monkeypatch.setattr(TrainingJob, "create", refuse)
     with pytest.raises(TrainingFailedError, match=r"cannot be started: The account-level service limit is 0"):
         train(environment, FOUNDATION, STAGED, "scones-1", load())
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"), [(OSError("no answer"), TrainingFailedError), (KeyboardInterrupt(), TrainingStoppedError)]
+)
+def test_a_job_that_was_started_all_the_same_is_stopped(environment, monkeypatch, failure, told):
+    stopped = []
+    stop = SimpleNamespace(stop_training_job=lambda **request: stopped.append(request["TrainingJobName"]))
+    client = Environment.client
+    monkeypatch.setattr(Environment, "client", lambda self, name: stop if name == "sagemaker" else client(self, name))
+    monkeypatch.setattr(TrainingJob, "create", Mock(side_effect=failure))
+    with pytest.raises(told, match="scones-1"):
+        train(environment, FOUNDATION, STAGED, "scones-1", load())
+    assert stopped == ["scones-1"]
 
 
 def job_that(status: str, **values):
@@ -116,6 +133,21 @@ def test_an_interrupt_stops_the_job(running):
     with pytest.raises(TrainingStoppedError, match="scones-1 is Stopped; nothing is recorded") as caught:
         running(job)
     assert caught.value.exit_code == 130
+
+
+def test_a_log_that_cannot_be_read_ends_no_job(running, monkeypatch):
+    refusal = ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "GetLogEvents")
+    monkeypatch.setattr(MultiLogStreamHandler, "ready", Mock(side_effect=refusal))
+    with pytest.raises(TrainingFailedError, match="no images"):
+        running(job_that("Failed", failure_reason="ClientError: no images."))
+
+
+def test_what_went_wrong_first_is_told(running):
+    job = job_that("InProgress")
+    job.refresh, job.stop = Mock(side_effect=OSError("no answer")), Mock(side_effect=OSError("not stopped"))
+    with pytest.raises(OSError, match="no answer"):
+        running(job)
+    assert job.stop.called
 
 
 def test_spot_instances_are_billed_for_less(running, monkeypatch):

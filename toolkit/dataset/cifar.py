@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import math
 import pickle
+import pickletools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +25,7 @@ from toolkit.dataset.errors import (
 from toolkit.dataset.images import Dataset, LabelledImage, Pixels, Source
 
 SIDE = 32
+MAXIMUM_OPERATIONS = 4_000_000  # of one pickle; the official training rows take about half a million
 _SHAPE = (3, SIDE, SIDE)
 
 
@@ -91,11 +95,13 @@ def source(path: Path) -> Source:
         batches = [_rows(path, contents[name], layout) for name in layout.train if name in contents]
         if sum(len(batch.labels) for batch in batches) >= layout.official_train_rows and not is_official(path):
             raise tampered
+        train = [image for batch in batches for image in batch.images(labels)]
+        test = _rows(path, contents[layout.test], layout).images(labels)
         return Dataset(
             source=layout.source,
             classes=tuple(classes),
-            train=tuple(image for batch in batches for image in batch.images(labels)),
-            test=tuple(_rows(path, contents[layout.test], layout).images(labels)),
+            train=tuple(_without_copies(train, test)),
+            test=tuple(test),
             comparable=True,
         )
 
@@ -120,6 +126,15 @@ class _Rows:
         ]
 
 
+def _without_copies(train: Sequence[LabelledImage], test: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Leave out of the training images those that are test images too, pixel by pixel, as some of CIFAR-100's are.
+
+    Barz and Denzler 2020, "Do We Train on Test Data? Purging CIFAR of Near-Duplicates".
+    """
+    known = {image.content_sha256 for image in test}
+    return [image for image in train if image.content_sha256 not in known]
+
+
 def _contents(path: Path) -> tuple[_Layout, dict[str, object]]:
     """Unpickle the members that a layout names, and find out which layout it is."""
     contents: dict[str, dict[str, object]] = {layout.folder: {} for layout in _LAYOUTS}
@@ -140,7 +155,11 @@ def _contents(path: Path) -> tuple[_Layout, dict[str, object]]:
 
 def _unpickle(path: Path, member: str, stream: IO[bytes]) -> object:
     try:
-        return _PixelUnpickler(stream, path).load()
+        content = stream.read()
+        # Each may build an object of a hundred bytes: the bound on the archive's bytes does not bound these.
+        if next(itertools.islice(pickletools.genops(content), MAXIMUM_OPERATIONS, None), None):
+            raise BrokenArchiveError(f"{member} in {path} holds too many objects.", "Get the archive again.")
+        return _PixelUnpickler(io.BytesIO(content), path).load()
     except DatasetError:
         raise
     except Exception as error:  # A damaged pickle may raise any exception, the documentation of `pickle` says.

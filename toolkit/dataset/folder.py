@@ -98,7 +98,9 @@ def _photos(directory: Path) -> list[Path]:
 
 
 def _pixels(path: Path, size: int) -> Pixels:
-    """Decode a photo upright, in RGB, as the middle square of `size` pixels a side.
+    """Decode a photo upright, in RGB, whole, as a square of `size` pixels a side whose edge pixels fill the rest.
+
+    Serving sees a photo of any shape in the same way.
 
     Its bytes and pixels are bounded before it is decoded.
     """
@@ -124,7 +126,10 @@ def _pixels(path: Path, size: int) -> Pixels:
         raise UnreadableImageError(
             f"{path} cannot be read as an image: {error}.", "Replace it or take it away."
         ) from error
-    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.LANCZOS))
+    whole = ImageOps.contain(upright, (size, size), Image.Resampling.LANCZOS)
+    left, top = (size - whole.width) // 2, (size - whole.height) // 2
+    around = ((top, size - whole.height - top), (left, size - whole.width - left), (0, 0))
+    return np.pad(np.asarray(whole), around, mode="edge")
 
 
 def _rgb(photo: Image.Image) -> Image.Image:

@@ -54,6 +54,15 @@ def test_pixels_labels_names_and_order_are_the_archives(bicycle_archive):
         assert np.array_equal(np.moveaxis(image.pixels, 2, 0).ravel(), raw[b"data"][row])
 
 
+def test_a_training_image_that_is_a_test_image_too_is_left_out(tmp_path):
+    train, test = rows([8, 48, 8, 48], seed=1), rows([8, 48], seed=2)
+    train[b"data"][2] = test[b"data"][1]  # whatever its label
+    path = write_archive(tmp_path / "a.tar.gz", cifar_100_members(train=pickled(train), test=pickled(test)))
+    loaded = load(path)
+    assert [image.file_name for image in loaded.train] == [f"bike_s_{number:06}.png" for number in (0, 1, 3)]
+    assert len(loaded.test) == 2
+
+
 def test_the_label_is_not_guessed_from_the_file_name(small_archive):
     loaded = load(small_archive)
     assert {image.label for image in loaded.train if image.file_name.startswith("bike")} == {0, 1}
@@ -220,6 +229,14 @@ def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch, members):
     assert path.stat().st_size < 10_000
     with pytest.raises(BrokenArchiveError, match="far more"):
         load(path)
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02](" + b"]" * 3_000 + b"e.", pickled([[]] * 3_000)])
+def test_a_pickle_of_too_many_objects_is_not_read(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(cifar, "MAXIMUM_OPERATIONS", 2_000)
+    monkeypatch.setattr(cifar._PixelUnpickler, "load", lambda self: pytest.fail("It was read."))
+    with pytest.raises(BrokenArchiveError, match="too many objects"):
+        load(write_archive(tmp_path / "a.tar.gz", {"cifar-100-python/train": content}))
 
 
 def test_an_archive_of_the_official_size_needs_the_official_checksum(small_archive, monkeypatch):

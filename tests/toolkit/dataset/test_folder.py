@@ -91,12 +91,17 @@ def test_exif_rotation_is_applied(studio):
     assert (pixels[10:, :, 2] > pixels[10:, :, 0]).all()
 
 
-def test_the_middle_square_is_kept(studio):
-    wide = Image.new("RGB", (90, 30), "blue")
-    wide.paste("red", (30, 0, 60, 30))
-    wide.save(studio / "wide.png")
-    pixels = one(studio / "wide.png")[:, 3:-3]  # Scaling blends what lies next to the edge into it.
-    assert (pixels == (255, 0, 0)).all()
+def test_a_photo_is_kept_whole_and_its_edges_fill_the_square_as_in_serving(studio):
+    flag = Image.new("RGB", (90, 30), "blue")
+    flag.paste("red", (0, 0, 30, 30))
+    for name, photo, red, blue in (
+        ("wide.png", flag, slice(0, 4), slice(7, 16)),  # Scaling blends what lies next to the border.
+        ("high.png", flag.resize((30, 90)), slice(0, 6), slice(9, 16)),
+    ):
+        photo.save(studio / name)
+        pixels = one(studio / name)
+        assert (pixels[:, red, 0] > 200).all()
+        assert (pixels[:, blue, 2] > 200).all()
 
 
 @pytest.mark.parametrize(

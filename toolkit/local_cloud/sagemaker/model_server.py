@@ -14,6 +14,8 @@ import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+_TEXT_TYPES = ("application/json", "text/csv")
+
 
 class ModelServer(ThreadingHTTPServer):
     """An HTTP server on loopback with a loaded model."""
@@ -40,7 +42,9 @@ class _Handler(BaseHTTPRequestHandler):
         accept = self.headers.get("Accept", "application/json")
         program = self.server.program
         try:
-            data = program.input_fn(body, self.headers.get("Content-Type", ""))
+            content_type = self.headers.get("Content-Type", "")
+            # As SageMaker's inference toolkit has it: https://github.com/aws/sagemaker-inference-toolkit
+            data = program.input_fn(body.decode() if content_type in _TEXT_TYPES else body, content_type)
             prediction = program.predict_fn(data, self.server.model)
             output = program.output_fn(prediction, accept)
         except ValueError as error:
