@@ -27,7 +27,7 @@ def remembering(directory: Path) -> dict[str, str]:
     }
 
 
-def restart_ministack(cloud: LocalCloud, seconds_down: float = 0) -> None:
+def restart_ministack(cloud: LocalCloud) -> None:
     """End MiniStack and start it again as it was started; returns when it answers."""
     parts = {part.name: part for part in cloud.parts()}
     part = parts["ministack"]
@@ -39,7 +39,6 @@ def restart_ministack(cloud: LocalCloud, seconds_down: float = 0) -> None:
     _wait_until_gone(part)
     with suppress(ProcessLookupError):
         os.killpg(part.pid, signal.SIGKILL)  # the processes of its functions
-    time.sleep(seconds_down)
     with (cloud.directory / "ministack.log").open("a") as log:
         started = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=log, stderr=log, start_new_session=True

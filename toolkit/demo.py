@@ -66,7 +66,10 @@ def run_demo(archive: str, classes: Sequence[str], settings: TrainingSettings, *
     # Before anything is started: the likeliest things to be wrong.
     Infrastructure(environment).init()
     loaded = pipeline.load_dataset(archive, classes)
-    environment.cloud.up()
+    if not environment.cloud.up():
+        raise CloudInUseError(
+            "Somebody has started the embedded AWS meanwhile.", "Stop it with `invoke cloud.down`, then run the demo."
+        )
     pipeline.forget_releases(environment)  # of an embedded AWS that is no more
     try:
         environment.activate()
@@ -142,13 +145,14 @@ def _exercise(environment: Environment, service: Service, staged: StagedDataset)
             end: ends[end] for end in ("succeeded", "low_confidence", "failed_as_expected", "unexpected")
         }
         expected_messages = counts["low_confidence"] + counts["failed_as_expected"]
-        messages = listener.wait_for(expected_messages, _NOTIFICATION_SECONDS)
+        messages = listener.wait_for_executions(expected_messages, _NOTIFICATION_SECONDS)
     for message in messages[:3]:
         console.print(f"  notified: [bold]{message.get('kind')}[/] {message.get('summary')}", highlight=False)
     for outcome in outcomes:
         if _end_of(outcome, expected_errors.get(outcome.image)) == "unexpected":
             console.print(f"[red]unexpected: {outcome}")
-    return counts, len(messages)
+    told = Counter(message["execution"] for message in messages)
+    return counts, sum(count == 1 for count in told.values())
 
 
 def _end_of(outcome: Outcome, expected_error: str | None) -> str:

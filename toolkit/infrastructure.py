@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -248,8 +249,13 @@ class Infrastructure:
             process = subprocess.Popen(
                 arguments, cwd=self._directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
-            timer = threading.Timer(limit, process.terminate)
-            timer.start()
+            timers = [
+                threading.Timer(limit, process.terminate),
+                threading.Timer(limit + _SHORT_SECONDS, process.kill),
+            ]
+            began = time.monotonic()
+            for timer in timers:
+                timer.start()
             try:
                 assert process.stdout is not None  # noqa: S101 - a pipe was asked for
                 for line in process.stdout:
@@ -260,14 +266,23 @@ class Infrastructure:
                     if event["type"] == "diagnostic":
                         said = errors if event["diagnostic"]["severity"] == "error" else warnings
                         said.append(_diagnosis(event["diagnostic"]))
-                status = process.wait(timeout=limit)
+                status = process.wait(timeout=_SHORT_SECONDS)
             finally:
-                timer.cancel()
+                for timer in timers:
+                    timer.cancel()
                 if process.poll() is None:  # the caller was interrupted: let Terraform save its state
                     process.terminate()
-                    process.wait(timeout=_SHORT_SECONDS)
+                    try:
+                        process.wait(timeout=_SHORT_SECONDS)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait(timeout=_SHORT_SECONDS)
         for warning in dict.fromkeys(warnings):
             console.print(f"[yellow]Warning:[/] {escape(warning.strip())}")
+        if time.monotonic() - began >= limit:
+            raise TerraformFailedError(
+                f"`terraform {command}` did not end within {limit:.0f} seconds and was stopped.", "Run it again."
+            )
         if errors or status:
             raise self._failure(command, "\n".join(errors) or _tail("\n".join(texts)) or f"exit status {status}")
 

@@ -12,6 +12,7 @@ from typing import Any
 from toolkit.environment import Environment
 
 _POLL_SECONDS = 2
+_LINGER_SECONDS = 2
 
 
 class Listener:
@@ -33,6 +34,22 @@ class Listener:
                 self.messages.append(json.loads(json.loads(message["Body"])["Message"]))
                 self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
         return self.messages
+
+    def wait_for_executions(self, count: int, seconds: float) -> list[dict[str, Any]]:
+        """Collect until people were told of executions so often, or the time is up, and what follows on its heels.
+
+        Returns:
+            All that was told of executions; other messages are alarms.
+        """
+
+        def so_far() -> list[dict[str, Any]]:
+            return [message for message in self.messages if "execution" in message]
+
+        deadline = time.monotonic() + seconds
+        while len(so_far()) < count and time.monotonic() < deadline:
+            self.wait_for(len(self.messages) + 1, deadline - time.monotonic())
+        self.wait_for(len(self.messages) + 100, _LINGER_SECONDS)
+        return so_far()
 
 
 @contextmanager

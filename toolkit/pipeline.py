@@ -178,10 +178,10 @@ def rollback(environment: Environment, to: str | None, approve: Callable[[Plan],
     try:
         proposed = plan(environment)
         approve(proposed)
-    except BaseException:  # nothing was applied: the record must not say otherwise
+        infrastructure.apply(proposed)
+    except BaseException:  # not applied, or not wholly: only from the record as it was can it be asked for again
         record.write(environment.releases_file)
         raise
-    infrastructure.apply(proposed)
     verify(environment, infrastructure.service())
     return str(target.current_release)
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from tests.deployed_project import Project, succeeds
 from tests.emulator_restart import remembering, restart_ministack
-from toolkit.notifications import Listener, listening
+from toolkit.notifications import listening
 from toolkit.reconciliation import execution_name
 
 RELEASE = "20261121-100000-aaaaaaa"
@@ -268,24 +268,11 @@ def uploads(project: Project) -> Uploads:
         with Killer(project).at_work(seconds=2):
             _finish(uploads.run({"killed": KILLED}))
         expected = sum(life.execution["status"] != "SUCCEEDED" for life in uploads.lives)
-        notices = _notices(listener, expected)
+        notices = listener.wait_for_executions(expected, 60)
     by_execution = {life.execution["executionArn"]: life for life in uploads.lives}
     for notice in notices:
         by_execution[notice["execution"]].notices[notice["kind"]] += 1
     return uploads
-
-
-def _notices(listener: Listener, expected: int) -> list[dict[str, Any]]:
-    """Return what people were told of executions, and wait a little for what they should not have been told."""
-
-    def so_far() -> list[dict[str, Any]]:
-        return [message for message in listener.messages if "execution" in message]  # the others are alarms
-
-    deadline = time.monotonic() + 60
-    while len(so_far()) < expected and time.monotonic() < deadline:
-        listener.wait_for(len(listener.messages) + 1, seconds=2)
-    listener.wait_for(len(listener.messages) + 100, seconds=5)
-    return so_far()
 
 
 def _finish(futures: list[Future[Life]]) -> None:

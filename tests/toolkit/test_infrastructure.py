@@ -338,6 +338,14 @@ def test_a_command_that_does_not_end_is_a_readable_error(infrastructure, monkeyp
         infrastructure.init()
 
 
+def test_a_plan_that_does_not_end_is_stopped_even_if_it_does_not_listen(infrastructure, project, monkeypatch):
+    deaf = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)\n"
+    (project / "bin" / "terraform").write_text(f"#!{sys.executable}\n{deaf}")
+    monkeypatch.setattr(infrastructures, "_SHORT_SECONDS", 0.5)
+    with pytest.raises(TerraformFailedError, match="`terraform plan` did not end within 2 seconds and was stopped"):
+        infrastructure.plan()
+
+
 def test_a_configuration_of_the_users_is_respected(project, monkeypatch):
     configuration = project / "mine.rc"
     configuration.touch()

@@ -49,6 +49,18 @@ def test_waiting_ends_though_less_came(topic):
         assert listener.wait_for(2, 0.5) == [{"kind": "failed"}]
 
 
+def test_what_is_told_of_executions_is_no_alarm_and_what_comes_too_often_is_heard(topic):
+    def tell(**message):
+        boto3.client("sns").publish(TopicArn=topic, Message=json.dumps(message))
+
+    with listening(Environment("local"), topic) as listener:
+        tell(AlarmName="errors")
+        for execution in ("one", "two", "two"):
+            tell(kind="failure", execution=execution)
+        messages = listener.wait_for_executions(2, 10)
+    assert sorted(message["execution"] for message in messages) == ["one", "two", "two"]
+
+
 def test_only_the_topic_may_write_to_the_queue(topic):
     with listening(Environment("local"), topic):
         sqs = boto3.client("sqs")

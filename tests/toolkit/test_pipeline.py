@@ -14,7 +14,7 @@ from toolkit import environment as environments
 from toolkit import pipeline, verification
 from toolkit.environment import Environment
 from toolkit.evaluation import EvaluationFailedError
-from toolkit.infrastructure import Foundation, Service
+from toolkit.infrastructure import Foundation, Service, TerraformFailedError
 from toolkit.pipeline import FoundationMissingError, destroy, foundation_of, load_dataset, rollback, train_release
 from toolkit.plan import Plan, PlanNotApprovedError
 from toolkit.preflight import DataChangedError
@@ -262,6 +262,20 @@ def test_a_plan_that_is_refused_leaves_the_record_as_it_was(endpoint):
         rollback(Environment("local"), None, refuse)
     assert recorded_release() == "r2"
     assert "apply" not in endpoint.terraform.calls
+
+
+def test_an_apply_that_fails_leaves_the_record_so_that_it_can_be_asked_for_again(endpoint):
+    applies = endpoint.terraform.applies
+
+    def fail():
+        raise TerraformFailedError("The state is locked.", "")
+
+    endpoint.terraform.applies = fail
+    with pytest.raises(TerraformFailedError):
+        rollback(Environment("local"), None, lambda plan: None)
+    assert recorded_release() == "r2"
+    endpoint.terraform.applies = applies
+    assert rollback(Environment("local"), None, lambda plan: None) == "r1"
 
 
 def test_an_endpoint_that_does_not_follow_is_told(endpoint):

@@ -22,6 +22,8 @@ REGION = "us-east-1"
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 _LOG_LINES = 15
+_DEFUNCT = "<defunct>"  # as ps shows what has ended, and waits for somebody to ask how
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to this machine
 
 
 class CloudError(ToolkitError):
@@ -54,7 +56,7 @@ class Part:
     def is_healthy(self) -> bool:
         """Tell whether the server answers."""
         try:
-            with urllib.request.urlopen(self.url + self.health_path, timeout=5) as answer:  # noqa: S310 - loopback
+            with _DIRECT.open(self.url + self.health_path, timeout=5) as answer:
                 return bool(answer.status == 200)  # noqa: PLR2004
         except (OSError, urllib.error.URLError):
             return False
@@ -74,11 +76,20 @@ class LocalCloud:
         self._state = directory / "state.json"
 
     def parts(self) -> list[Part]:
-        """Return the parts that were started, whether or not they still run; none when the cloud is down."""
+        """Return the parts that were started, whether or not they still run; none when the cloud is down.
+
+        Raises:
+            CloudError: what was noted of them cannot be read.
+        """
         try:
             return [Part(**part) for part in json.loads(self._state.read_text())]
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except (ValueError, TypeError) as error:
+            raise CloudError(
+                f"{self._state} is damaged.",
+                "End the processes whose command names `toolkit.local_cloud`, and remove that file.",
+            ) from error
 
     def up(self, port: int = 0) -> bool:
         """Start the embedded AWS.
@@ -116,17 +127,28 @@ class LocalCloud:
                 ("sagemaker", sagemaker, sagemaker_port, "/_health"),
             ):
                 parts.append(Part(name, self._spawn(name, module, environment), at_port, path))
-                self._state.write_text(json.dumps([asdict(part) for part in parts]))
+                self._note(parts)
             for part in parts:
                 self._wait_for(part)
         except BaseException:
-            self.down()
+            self._stop(parts)
             raise
         return True
 
     def down(self) -> None:
-        """Stop everything and forget its state; the logs stay until the next start."""
-        parts = self.parts()
+        """Stop everything and forget its state; the logs stay until the next start.
+
+        Raises:
+            CloudError: what was noted of the parts cannot be read.
+        """
+        self._stop(self.parts())
+
+    def _note(self, parts: list[Part]) -> None:
+        whole = self._state.with_suffix(".tmp")  # never a part of it, though the disk be full
+        whole.write_text(json.dumps([asdict(part) for part in parts]))
+        whole.replace(self._state)
+
+    def _stop(self, parts: list[Part]) -> None:
         for part in parts:
             _signal_group(part, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
@@ -136,6 +158,7 @@ class LocalCloud:
             _signal_group(part, signal.SIGKILL)
         for leftover in (
             self._state,
+            self._state.with_suffix(".tmp"),
             self.directory / "terraform.tfstate",
             self.directory / "terraform.tfstate.backup",
         ):
@@ -207,6 +230,8 @@ class LocalCloud:
 
 def _variables(ministack_port: int, sagemaker_port: int) -> dict[str, str]:
     sagemaker = f"http://127.0.0.1:{sagemaker_port}"
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    no_proxy = direct if "127.0.0.1" in direct.split(",") else ",".join(filter(None, (direct, "127.0.0.1")))
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ministack_port}",
         "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING": sagemaker,
@@ -217,6 +242,9 @@ def _variables(ministack_port: int, sagemaker_port: int) -> dict[str, str]:
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # The SDKs would ask a proxy for 127.0.0.1 too.
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
     }
 
 
@@ -237,17 +265,18 @@ def _claim(port: int) -> int:
 def _signal_group(part: Part, number: signal.Signals) -> None:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(part.pid, os.WNOHANG)  # a leader that has crashed must not look like somebody else's process
-    if part.command() and not part.is_running():
+    command = part.command()
+    if command and not part.is_running() and _DEFUNCT not in command:
         return  # the process id now belongs to somebody else
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(part.pid, number)
 
 
 def _group_exists(part: Part) -> bool:
+    """Tell whether a process of it is alive. Some containers have nobody to reap those that have ended."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(part.pid, os.WNOHANG)
-    try:
-        os.killpg(part.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    command = ["ps", "-A", "-o", "pgid=,stat="]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+    processes = (line.split() for line in listed.splitlines())
+    return any(process[0] == str(part.pid) and not process[1].startswith("Z") for process in processes)

@@ -42,7 +42,7 @@ def model_fn(directory):
 def input_fn(body, content_type):
     if body == b"unreadable":
         raise ValueError("not a picture")
-    return body.decode()
+    return body if isinstance(body, str) else body.decode()  # JSON comes as text
 
 def predict_fn(text, name):
     if text == "broken":

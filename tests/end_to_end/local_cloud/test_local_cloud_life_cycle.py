@@ -172,6 +172,43 @@ def test_a_server_that_does_not_come_up_leaves_nothing(tmp_path):
     assert cloud.parts() == []
 
 
+def test_no_proxy_leads_to_this_machine(own_cloud, aws_of, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setenv("no_proxy", "example.com")
+    own_cloud.up()
+    assert own_cloud.variables()["NO_PROXY"] == "example.com,127.0.0.1"
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, own_cloud.variables()[name])
+    aws, _, _ = aws_of(own_cloud)
+    assert aws.client("sts").get_caller_identity()["Account"]
+    assert aws.client("sagemaker").list_models()["Models"] == []  # which asks MiniStack whether it may
+
+
+def test_what_cannot_be_noted_is_stopped(own_cloud, monkeypatch):
+    noted = []
+
+    def full(parts):
+        noted.extend(parts)
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(own_cloud, "_note", full)
+    with pytest.raises(OSError, match="No space left"):
+        own_cloud.up()
+    assert noted
+    assert members(noted) == []
+
+
+@pytest.mark.parametrize("content", ["", "[{", '{"ministack": 1}', "[1]"])
+def test_a_note_that_is_damaged_says_what_to_do(own_cloud, content):
+    own_cloud.directory.mkdir()
+    (own_cloud.directory / "state.json").write_text(content)
+    for ask in (own_cloud.up, own_cloud.down, own_cloud.check):
+        with pytest.raises(CloudError, match=r"state\.json is damaged"):
+            ask()
+    (own_cloud.directory / "state.json").unlink()
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("no folder")
     cloud = LocalCloud(tmp_path / "file" / "cloud", PROJECT)

@@ -201,6 +201,31 @@ def test_a_request_that_is_sent_again_makes_nothing_twice(aws):
     budgets.delete_budget(AccountId="000000000000", BudgetName="once")
 
 
+def test_what_is_answered_as_created_is_not_made_twice_either(aws):
+    functions = aws.client("lambda")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("index.py", HANDLER)
+
+    def identify(request, **_):
+        request.headers["amz-sdk-invocation-id"] = "one creation"
+
+    request = {
+        "FunctionName": "once",
+        "Role": aws.role_arn,
+        "Runtime": "python3.13",
+        "Handler": "index.handler",
+        "Code": {"ZipFile": content.getvalue()},
+    }
+    functions.meta.events.register("before-send.lambda.CreateFunction", identify, unique_id="identity")
+    try:
+        made = [functions.create_function(**request)["RevisionId"] for _ in range(2)]
+    finally:
+        functions.meta.events.unregister("before-send.lambda.CreateFunction", unique_id="identity")
+    assert made[0] == made[1]
+    functions.delete_function(FunctionName="once")
+
+
 def test_starting_a_name_twice_is_an_error_that_a_state_machine_can_catch(aws, workflow, until):
     stepfunctions = aws.client("stepfunctions")
     started = "StepFunctions.ExecutionAlreadyExistsException"

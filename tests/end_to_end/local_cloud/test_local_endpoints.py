@@ -29,7 +29,7 @@ def model_fn(directory):
     return None
 
 def input_fn(body, content_type):
-    return content_type.encode() + b"|" + bytes(body)
+    return content_type.encode() + b"|" + (body.encode() if isinstance(body, str) else bytes(body))
 
 def predict_fn(data, model):
     return data
@@ -224,6 +224,7 @@ def test_invocations_and_latencies_are_counted(aws, sagemaker, serving, until):
             EndTime=now + timedelta(hours=1),
             Period=86_400,
             Statistics=["Sum", "Maximum", "SampleCount"],
+            ExtendedStatistics=["p90"],
         )["Datapoints"]
 
     def total(metric):
@@ -236,6 +237,7 @@ def test_invocations_and_latencies_are_counted(aws, sagemaker, serving, until):
     assert sum(point["SampleCount"] for point in latencies) == 5
     assert {point["Unit"] for point in latencies} == {"Microseconds"}
     assert total("ModelLatency") >= 3 * 50_000  # what the model itself waits
+    assert {point["ExtendedStatistics"]["p90"] for point in latencies}
 
 
 def test_a_healthy_update_swaps_without_a_failed_request(sagemaker, serving, until, tmp_path):

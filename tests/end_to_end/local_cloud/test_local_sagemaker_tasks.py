@@ -184,9 +184,9 @@ def ended(aws, execution):
     return None if description["status"] == "RUNNING" else description
 
 
-def status_of(aws, job):
+def status_of(aws, job, field="TrainingJobStatus"):
     try:
-        return aws.client("sagemaker").describe_training_job(TrainingJobName=job)["TrainingJobStatus"]
+        return aws.client("sagemaker").describe_training_job(TrainingJobName=job)[field]
     except ClientError:
         return None
 
@@ -357,8 +357,8 @@ def test_a_job_is_taken_over_by_its_execution_after_a_restart(own_cloud, aws_of,
         roleArn=aws.role_arn,
     )["stateMachineArn"]
     execution = states.start_execution(stateMachineArn=machine)["executionArn"]
-    until(lambda: status_of(aws, request["TrainingJobName"]) == "InProgress")
-    restart_ministack(own_cloud, seconds_down=6)  # the job fetches its program and its data meanwhile
+    until(lambda: status_of(aws, request["TrainingJobName"], "SecondaryStatus") == "Training", 600)
+    restart_ministack(own_cloud)
     assert ended(aws, execution) is None
     release.touch()
     description = until(lambda: ended(aws, execution), 600)

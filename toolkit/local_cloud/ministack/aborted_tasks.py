@@ -117,6 +117,8 @@ def _end_branches_together() -> None:
             try:
                 return run(state, raw_input, execution, ctx)
             except stepfunctions._ExecutionError as error:
+                if execution["status"] != "RUNNING":
+                    raise TaskIsAbortedError from None
                 raise branches.failure or error from None  # not how the others ended
             finally:
                 _branches.reset(token)

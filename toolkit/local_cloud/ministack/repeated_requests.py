@@ -42,7 +42,7 @@ def repeat_answers() -> None:
             await send(message)
 
         await serve(scope, receive, keep)
-        if answer and answer[0].get("status") == HTTPStatus.OK:
+        if answer and HTTPStatus.OK <= answer[0].get("status", 0) < HTTPStatus.MULTIPLE_CHOICES:
             answers[identity] = answer
             if len(answers) > _KEPT:
                 answers.popitem(last=False)

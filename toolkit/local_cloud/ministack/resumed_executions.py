@@ -2,7 +2,8 @@
 
 MiniStack marks those that were running as failed, and tells nobody. Here they run again, from their first state: their
 tasks may be done twice, which is what Step Functions promises of a task that is retried. They are marked as `resumed`:
-what SageMaker makes under a name of its own cannot be made twice, and is taken over by `sagemaker_tasks`.
+what SageMaker makes under a name of its own cannot be made twice, and is taken over by `sagemaker_tasks`. What runs
+outside of MiniStack, such as these jobs, goes on with the sessions of roles that it has.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import time
 from typing import Any
 
 from ministack.core import responses
-from ministack.services import stepfunctions
+from ministack.services import iam, stepfunctions, sts
 
-_RUNNING = "RUNNING"
+_RUNNING, _SESSIONS = "RUNNING", "sessions"
 _PAUSE_SECONDS = 0.1
 
 
@@ -43,6 +44,20 @@ def resume_executions() -> None:
             threading.Thread(target=context.run, args=(_run, arn), daemon=True).start()
 
     stepfunctions._restore_state = restore_state
+
+
+def keep_sessions() -> None:
+    """Save the sessions of roles with the roles."""
+    get_state, load_state = iam.get_state, iam.load_persisted_state
+
+    def get_state_with_sessions() -> dict[str, Any]:
+        return {**get_state(), _SESSIONS: dict(sts._sessions)}
+
+    def load_state_with_sessions(data: dict[str, Any]) -> None:
+        load_state(data)
+        sts._sessions.update(data.get(_SESSIONS, {}))
+
+    iam.get_state, iam.load_persisted_state = get_state_with_sessions, load_state_with_sessions
 
 
 def _run(arn: str) -> None:

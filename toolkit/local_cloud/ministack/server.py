@@ -13,7 +13,7 @@ from toolkit.local_cloud.ministack.distributed_map import run_distributed_maps
 from toolkit.local_cloud.ministack.iam_enforcement import enforce_permissions
 from toolkit.local_cloud.ministack.payload_limit import enforce_payload_limit
 from toolkit.local_cloud.ministack.repeated_requests import repeat_answers
-from toolkit.local_cloud.ministack.resumed_executions import resume_executions
+from toolkit.local_cloud.ministack.resumed_executions import keep_sessions, resume_executions
 from toolkit.local_cloud.ministack.sagemaker_tasks import run_sagemaker_tasks
 from toolkit.local_cloud.ministack.schedules import fire_schedules
 from toolkit.local_cloud.ministack.sdk_tasks import run_sdk_tasks
@@ -37,6 +37,7 @@ if __name__ == "__main__":
     enforce_payload_limit()
     abort_tasks()
     resume_executions()
+    keep_sessions()
     answer_slow_down()
     fire_schedules()
     enforce_permissions()

@@ -7,6 +7,7 @@ S3: https://docs.aws.amazon.com/sagemaker/latest/dg/model-checkpoints.html
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -58,9 +59,9 @@ class Checkpoints:
     def _state(self) -> dict[str, tuple[int, int]]:
         """Return the time of change and the size of every file, by its path in the folder."""
         state = {}
-        for path in self._directory.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):
-                if path.is_file():
+        for folder, _, names in os.walk(self._directory):  # passes over folders that vanish meanwhile
+            for path in (Path(folder, name) for name in names):
+                with contextlib.suppress(FileNotFoundError):
                     status = path.stat()
                     state[path.relative_to(self._directory).as_posix()] = status.st_mtime_ns, status.st_size
         return state

@@ -220,11 +220,15 @@ class Endpoint:
         # A folder for each deployment: the same configuration may be serving already.
         directory = self._directory / f"{configuration['EndpointConfigName']}-{next(self._deployments)}"
         container = ModelContainer(model, directory, *([seconds] if seconds else []))
-        container.keep_running()
         capture = None
         settings = configuration.get("DataCaptureConfig")
         if settings and settings.get("EnableCapture", True):
-            capture = DataCapture(settings, self.name, name, Storage(model["ExecutionRoleArn"]))
+            try:
+                capture = DataCapture(settings, self.name, name, Storage(model["ExecutionRoleArn"]))
+            except BaseException:
+                container.stop()
+                raise
+        container.keep_running()
         return Fleet(configuration, name, container, capture, EndpointMetrics(self.name, name))
 
 

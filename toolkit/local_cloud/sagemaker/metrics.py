@@ -15,6 +15,9 @@ from toolkit.local_cloud.sagemaker.storage import client
 
 _logger = logging.getLogger(__name__)
 _PUBLISH_SECONDS = 5
+_MOST_VALUES = (
+    150  # of one datum: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
+)
 
 
 class EndpointMetrics:
@@ -63,20 +66,16 @@ class EndpointMetrics:
             {"MetricName": name, "Dimensions": self._dimensions, "Value": value, "Unit": "Count"}
             for name, value in counts.items()
         ]
-        statistics = {
-            "SampleCount": len(latencies),
-            "Sum": sum(latencies),
-            "Minimum": min(latencies),
-            "Maximum": max(latencies),
-        }
-        data.append(
+        # Each by itself: of a set of statistics nobody can tell a percentile.
+        data += [
             {
                 "MetricName": "ModelLatency",
                 "Dimensions": self._dimensions,
-                "StatisticValues": statistics,
+                "Values": latencies[first : first + _MOST_VALUES],
                 "Unit": "Microseconds",
             }
-        )
+            for first in range(0, len(latencies), _MOST_VALUES)
+        ]
         try:
             client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=data)
         except (BotoCoreError, ClientError) as error:
