@@ -139,12 +139,14 @@ def test_no_machine_is_an_error(run, monkeypatch):
         run(states)
 
 
-@pytest.mark.parametrize("failing", ["describe_execution", "stop_execution"])
-def test_an_execution_that_cannot_be_reached_any_more_is_named(run, monkeypatch, failing):
+LOST = EndpointConnectionError(endpoint_url="https://states")
+
+
+@pytest.mark.parametrize("seen", [LOST, KeyboardInterrupt()], ids=["followed", "stopped"])
+def test_an_execution_that_cannot_be_reached_any_more_is_named(run, monkeypatch, seen):
     states = States()
-    lost = Mock(side_effect=EndpointConnectionError(endpoint_url="https://states"))
-    monkeypatch.setattr(retraining.time, "sleep", Mock(side_effect=KeyboardInterrupt))
-    monkeypatch.setattr(states, failing, lost)
+    monkeypatch.setattr(states, "describe_execution", Mock(side_effect=seen))
+    monkeypatch.setattr(states, "stop_execution", Mock(side_effect=LOST))
     with pytest.raises(RetrainingFailedError, match=r"may still run.*arn:execution"):
         run(states)
 
