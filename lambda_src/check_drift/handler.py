@@ -105,10 +105,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     # Last: if people could not be told, the next check tries again. A check that cannot tell changes nothing.
     drifting = drift.verdict == DRIFT or (drift.verdict != NO_DRIFT and drifted_before)
     refused = bool(refusal) or (drifting and not starts and refused_before)
-    note = {
-        **summary,
-        **{"report": report, "drifting": drifting, "serving_since": serving_since, "retraining_refused": refused},
-    }
+    note = summary | {"report": report, "drifting": drifting, "serving_since": serving_since}
+    note["retraining_refused"] = refused
     put(f"{REPORTS_PREFIX}{last_checks.NAME}", as_json(note), "application/json")
     if refusal:
         log("ERROR", f"The retraining cannot be started: {refusal}", {"release": release})

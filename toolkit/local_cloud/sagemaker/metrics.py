@@ -15,9 +15,8 @@ from toolkit.local_cloud.sagemaker.storage import client
 
 _logger = logging.getLogger(__name__)
 _PUBLISH_SECONDS = 5
-_MOST_VALUES = (
-    150  # of one datum: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
-)
+# Of one datum: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
+_MOST_VALUES = 150
 
 
 class EndpointMetrics:
